@@ -195,6 +195,12 @@ ipc_finish(struct ipc *c, enum ipc_end end, const char *why)
 }
 
 void
+ipc_lied(struct ipc *c, const char *why)
+{
+	ipc_finish(c, IPC_LIED, why);
+}
+
+void
 ipc_free(struct ipc **cp)
 {
 	struct ipc *c = *cp;

@@ -100,6 +100,12 @@ MUST_USE int ipc_send(struct ipc *c, enum ipc_type type, uint64_t id,
 		      const void *body, size_t len, int fd);
 
 /*
+ * For a handler that finds a body that is not what msg.h says: ends the
+ * channel with IPC_LIED, as if the packet had broken the table.  why: static.
+ */
+void ipc_lied(struct ipc *c, const char *why);
+
+/*
  * Start-up only, before there is a loop: waits for one message on a blocking
  * or non-blocking descriptor, up to timeout_ms.  buf has room for
  * IPC_BODY_MAX + sizeof(struct ipc_head); m_r->body points into it, m_r->fd

@@ -1,0 +1,85 @@
+/*
+ * identity: who a request comes from, as the keeper established it.
+ *
+ * Made by the keeper from an accepted GSSAPI context, sent in AUTH_REPLY, and
+ * owned in a relay by the request (or, within the rules of DESIGN 5.3, by a
+ * connection between requests).  Immutable once made.
+ *
+ * SIDs are in binary form (MS-DTYP 2.4.2.2): revision 1, count n <= 15, six
+ * bytes of authority, n little-endian u32: 8 + 4n bytes.
+ */
+#ifndef RMS_IDENTITY_H
+#define RMS_IDENTITY_H
+
+#include <stdbool.h>
+
+#include "shm/base/pack.h"
+#include "shm/base/str.h"
+
+#define SID_BYTES_MAX 68
+/* "S-1-" + 48-bit authority + 15 subauthorities, and a NUL. */
+#define SID_TEXT_MAX 192
+/* Most SIDs of one identity: 1,015 is Windows' own limit of groups; the rest
+ * is head-room (PEERS A10). */
+#define IDENTITY_SIDS_MAX      1200
+#define IDENTITY_PRINCIPAL_MAX 512
+
+enum auth_mech {
+	MECH_NONE = 0,
+	MECH_KERBEROS = 1,
+	MECH_NTLM = 2,
+	MECH_CERT = 3,
+};
+
+enum sid_source { /* where a SID of an identity comes from */
+		  SID_USER = 0,
+		  SID_PRIMARY_GROUP = 1,
+		  SID_GROUP = 2,
+		  SID_EXTRA = 3,
+		  SID_RESOURCE = 4,
+};
+
+struct identity_sid {
+	uint8_t source; /* enum sid_source */
+	uint8_t len;
+	uint8_t bytes[SID_BYTES_MAX];
+};
+
+struct identity {
+	enum auth_mech mech;
+	bool bound;	  /* channel binding present and right */
+	uint64_t expires; /* of the ticket, CLOCK_REALTIME seconds; 0 unknown */
+	/* Kerberos "EXCH01$@CONTOSO.TEST", NTLM "CONTOSO\EXCH01$", or the
+	 * subject of a certificate.  What the table's principals match. */
+	char principal[IDENTITY_PRINCIPAL_MAX];
+	char spn[256];	 /* service principal that the ticket is for */
+	uint32_t kvno;	 /* of the key that opened it; 0 unknown */
+	int32_t enctype; /* Kerberos number; 0 unknown */
+	size_t nsids;	 /* 0: no PAC, no group rights */
+	struct identity_sid *sids; /* owned */
+};
+
+const char *mech_name(enum auth_mech m); /* "kerberos" ... */
+
+/* NULL when out of memory. */
+MUST_USE struct identity *identity_new(void);
+void identity_free(struct identity **id);
+
+void identity_pack(struct pack *k, const struct identity *id);
+/* NULL when the fields are not those of an identity (or out of memory): a
+ * mechanism, a principal that is not empty, SIDs that are valid. */
+MUST_USE struct identity *identity_unpack(struct unpack *u);
+
+/* Is it one SID, exactly?  At least one subauthority (MS-DTYP 2.4.2.1). */
+bool sid_valid(const uint8_t *bytes, size_t len);
+
+/*
+ * Text "S-1-5-21-…" to binary.  Decimal or 0x authority as in MS-DTYP 2.4.2.1.
+ * The length (8 + 4n), or -EINVAL.
+ */
+MUST_USE int sid_parse(struct slice text, uint8_t bytes_r[SID_BYTES_MAX]);
+/* Binary to canonical text.  0, or -EINVAL with text_r "". */
+MUST_USE int sid_text(const uint8_t *bytes, size_t len,
+		      char text_r[SID_TEXT_MAX]);
+
+#endif

@@ -1,0 +1,282 @@
+/*
+ * Purpose: the bodies of messages, packed and unpacked field by field.
+ *
+ * Runs in: every process.
+ * Trusts:  its own caller when packing, nobody when unpacking.
+ * Touches: memory of its callers.
+ * Failure: 0 when a body does not fit, -EPROTO when it is not what it says.
+ *
+ * The fields of a message stand once, in a list that makes both functions.
+ * What is unpacked packs again to the same bytes (the fuzzer holds us to it),
+ * so there is one way to say a thing and no room to hide another.
+ */
+#include "shm/msg.h"
+
+#include <errno.h>
+
+#include "shm/base/pack.h"
+#include "shm/base/log.h"
+
+/* How a field of each kind travels; pack.h has u8, u32 ... themselves. */
+#define put_u8(k, v)	pack_u8(k, v)
+#define put_u32(k, v)	pack_u32(k, v)
+#define put_u64(k, v)	pack_u64(k, v)
+#define put_i32(k, v)	pack_u32(k, (uint32_t)(v))
+#define put_enum(k, v)	pack_u32(k, (uint32_t)(v))
+#define put_bool(k, v)	pack_u8(k, (v) ? 1 : 0)
+#define put_slice(k, v) pack_slice(k, v)
+#define put_str(k, v)	pack_str(k, v)
+
+#define get_u8(u, v)	((v) = unpack_u8(u))
+#define get_u32(u, v)	((v) = unpack_u32(u))
+#define get_u64(u, v)	((v) = unpack_u64(u))
+#define get_i32(u, v)	((v) = (int32_t)unpack_u32(u))
+#define get_enum(u, v)	((v) = unpack_u32(u))
+#define get_bool(u, v)	((v) = msg_get_bool(u))
+#define get_slice(u, v) ((v) = unpack_slice(u))
+#define get_str(u, v)	unpack_str(u, v, sizeof(v))
+
+#define MSG_PUT(kind, field) put_##kind(&k, m->field);
+#define MSG_GET(kind, field) get_##kind(&u, m_r->field);
+
+/* A list of fields and what must hold of them, to both functions. */
+#define MSG_FLAT(X, FIELDS, HOLDS)                                  \
+	size_t msg_##X##_pack(const struct msg_##X *m, void *body,  \
+			      size_t size)                          \
+	{                                                           \
+		struct pack k;                                      \
+                                                                    \
+		pack_init(&k, body, size);                          \
+		FIELDS(MSG_PUT)                                     \
+		return k.full ? 0 : k.len;                          \
+	}                                                           \
+                                                                    \
+	int msg_##X##_unpack(struct msg_##X *m_r, const void *body, \
+			     size_t len)                            \
+	{                                                           \
+		struct unpack u;                                    \
+                                                                    \
+		unpack_init(&u, body, len);                         \
+		FIELDS(MSG_GET)                                     \
+		return unpack_done(&u) && (HOLDS) ? 0 : -EPROTO;    \
+	}                                                           \
+	_Static_assert(sizeof(struct msg_##X) > 0, "takes the semicolon")
+
+static bool
+msg_get_bool(struct unpack *u)
+{
+	uint8_t v = unpack_u8(u);
+
+	if (v > 1)
+		u->bad = true;
+	return v == 1;
+}
+
+#define SEGMENT_FIELDS(F) F(enum, kind)
+MSG_FLAT(segment, SEGMENT_FIELDS,
+	 m_r->kind >= SEGMENT_STATS && m_r->kind < SEGMENT_MAX);
+
+#define LISTENER_FIELDS(F) F(u32, index)
+MSG_FLAT(listener, LISTENER_FIELDS, true);
+
+#define CERT_FIELDS(F) F(u32, index) F(slice, pem)
+MSG_FLAT(cert, CERT_FIELDS, true);
+
+#define PEER_FIELDS(F) F(enum, role) F(u32, slot)
+MSG_FLAT(peer, PEER_FIELDS, m_r->role < ROLE_MAX && m_r->slot < RELAY_MAX);
+
+#define SET_FIELDS(F) F(u64, number)
+MSG_FLAT(set, SET_FIELDS, true);
+
+#define DRAIN_FIELDS(F) F(u64, ms)
+MSG_FLAT(drain, DRAIN_FIELDS, true);
+
+/* clang-format off: one kind of thing to a line */
+#define EVENT_FIELDS(F)                                                  \
+	F(u32, id)                                                       \
+	F(slice, account)                                                \
+	F(slice, sid) F(slice, address) F(slice, mech) F(slice, request) \
+	    F(slice, detail)
+MSG_FLAT(event, EVENT_FIELDS, true);
+
+#define SEEN_FIELDS(F)                                                     \
+	F(bool, allowed)                                                   \
+	F(bool, tls) F(bool, bound) F(u8, mech) F(u8, role) F(u8, verdict) \
+	    F(u32, entry) F(u32, other) F(u64, generation) F(i32, enctype) \
+		F(u32, kvno) F(slice, account) F(slice, sid) F(slice, spn) \
+		    F(slice, address) F(slice, request)
+/* clang-format on */
+MSG_FLAT(seen, SEEN_FIELDS,
+	 m_r->mech <= MECH_CERT && m_r->role < SERVER_ROLE_MAX &&
+	     m_r->verdict <= VERDICT_NO_TABLE);
+
+#define KEEPER_STATUS_FIELDS(F) F(u32, entries) F(slice, text)
+MSG_FLAT(keeper_status, KEEPER_STATUS_FIELDS, true);
+
+#define AUTH_STEP_FIELDS(F) \
+	F(u32, deadline_ms) F(u8, first) F(slice, binding) F(slice, token)
+MSG_FLAT(auth_step, AUTH_STEP_FIELDS, m_r->first <= 1);
+
+/* Each outcome brings what belongs to it and nothing else. */
+static bool
+msg_auth_reply_holds(const struct msg_auth_reply *m)
+{
+	if (m->cause >= CAUSE_MAX)
+		return false;
+	switch (m->outcome) {
+	case AUTH_OK:
+		return m->cause == CAUSE_NONE && m->identity.len > 0;
+	case AUTH_CONTINUE:
+		return m->cause == CAUSE_NONE && m->identity.len == 0 &&
+		       m->token.len > 0;
+	case AUTH_FAILED:
+	case AUTH_BUSY:
+		return m->cause != CAUSE_NONE && m->identity.len == 0;
+	default:
+		return false;
+	}
+}
+
+#define AUTH_REPLY_FIELDS(F) \
+	F(enum, outcome)     \
+	F(enum, cause)       \
+	F(u64, took_ns) F(slice, token) F(slice, detail) F(slice, identity)
+MSG_FLAT(auth_reply, AUTH_REPLY_FIELDS, msg_auth_reply_holds(m_r));
+
+#define SIGN_FIELDS(F) F(u32, index) F(enum, op) F(slice, data)
+MSG_FLAT(sign, SIGN_FIELDS, m_r->op >= SIGN_RSA_RAW && m_r->op <= SIGN_ECDSA);
+
+#define SIGN_REPLY_FIELDS(F) F(bool, ok) F(slice, data)
+MSG_FLAT(sign_reply, SIGN_REPLY_FIELDS, m_r->ok == (m_r->data.len > 0));
+
+#define TOKEN_STALE_FIELDS(F) F(u32, credential) F(u64, serial)
+MSG_FLAT(token_stale, TOKEN_STALE_FIELDS, true);
+
+/* --- those with a list inside ------------------------------------------ */
+
+#define CRED_FIELDS(F)     \
+	F(u32, cred[i].id) \
+	F(str, cred[i].name) F(str, cred[i].client_id) F(str, cred[i].secret)
+
+size_t
+msg_creds_pack(const struct msg_creds *m, void *body, size_t size)
+{
+	struct pack k;
+
+	BUG_ON(m->n > MSG_CREDS_MAX);
+	pack_init(&k, body, size);
+	pack_u32(&k, m->n);
+	for (uint32_t i = 0; i < m->n; i++) {
+		CRED_FIELDS(MSG_PUT)
+	}
+	return k.full ? 0 : k.len;
+}
+
+int
+msg_creds_unpack(struct msg_creds *m_r, const void *body, size_t len)
+{
+	struct unpack u;
+
+	memset(m_r, 0, sizeof(*m_r));
+	unpack_init(&u, body, len);
+	m_r->n = unpack_u32(&u);
+	if (m_r->n > MSG_CREDS_MAX)
+		u.bad = true;
+	for (uint32_t i = 0; !u.bad && i < m_r->n; i++) {
+		CRED_FIELDS(MSG_GET)
+	}
+	if (unpack_done(&u))
+		return 0;
+	str_wipe(m_r, sizeof(*m_r));
+	return -EPROTO;
+}
+
+#define CLOUD_CRED_FIELDS(F)                                    \
+	F(u32, cred[i].id)                                      \
+	F(u32, cred[i].state)                                   \
+	F(u64, cred[i].expires_in_s) F(u64, cred[i].retry_in_s) \
+	    F(str, cred[i].error)
+#define CLOUD_DNS_FIELDS(F) \
+	F(u32, naddr) F(bool, dns_failed) F(str, addrs) F(str, dns_error)
+
+size_t
+msg_cloud_status_pack(const struct msg_cloud_status *m, void *body, size_t size)
+{
+	struct pack k;
+
+	BUG_ON(m->n > MSG_CREDS_MAX);
+	pack_init(&k, body, size);
+	pack_u32(&k, m->n);
+	for (uint32_t i = 0; i < m->n; i++) {
+		CLOUD_CRED_FIELDS(MSG_PUT)
+	}
+	CLOUD_DNS_FIELDS(MSG_PUT)
+	return k.full ? 0 : k.len;
+}
+
+int
+msg_cloud_status_unpack(struct msg_cloud_status *m_r, const void *body,
+			size_t len)
+{
+	struct unpack u;
+
+	memset(m_r, 0, sizeof(*m_r));
+	unpack_init(&u, body, len);
+	m_r->n = unpack_u32(&u);
+	if (m_r->n > MSG_CREDS_MAX)
+		u.bad = true;
+	for (uint32_t i = 0; !u.bad && i < m_r->n; i++) {
+		CLOUD_CRED_FIELDS(MSG_GET)
+	}
+	CLOUD_DNS_FIELDS(MSG_GET)
+	return unpack_done(&u) ? 0 : -EPROTO;
+}
+
+/* --- causes ------------------------------------------------------------- */
+
+struct auth_cause_row {
+	const char *name;
+	const char *text;
+	const char *remedy;
+};
+
+/* One spelling per cause: the name as in auth_causes.def, made readable. */
+static const struct auth_cause_row auth_causes[CAUSE_MAX] = {
+#define AUTH_CAUSE(name, text, remedy) {#name, text, remedy},
+#include "shm/auth_causes.def"
+#undef AUTH_CAUSE
+};
+
+static const struct auth_cause_row *
+auth_cause_row(enum auth_cause c)
+{
+	return &auth_causes[(unsigned)c < CAUSE_MAX ? c : CAUSE_INTERNAL];
+}
+
+const char *
+auth_cause_name(enum auth_cause c)
+{
+	static char names[CAUSE_MAX][32];
+	const char *from = auth_cause_row(c)->name;
+	char *to = names[auth_cause_row(c) - auth_causes];
+
+	if (to[0] != '\0')
+		return to;
+	for (size_t i = 0; from[i] != '\0'; i++) {
+		BUG_ON(i + 1 >= sizeof(names[0]));
+		to[i] = from[i] == '_' ? '-' : ascii_lower(from[i]);
+	}
+	return to;
+}
+
+const char *
+auth_cause_text(enum auth_cause c)
+{
+	return auth_cause_row(c)->text;
+}
+
+const char *
+auth_cause_remedy(enum auth_cause c)
+{
+	return auth_cause_row(c)->remedy;
+}

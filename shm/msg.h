@@ -1,0 +1,212 @@
+/*
+ * msg: the bodies of the messages in ipc_msgs.def, field by field.
+ *
+ * Each struct is one body.  msg_X_pack() writes it and returns the length, 0
+ * when it does not fit into size.  msg_X_unpack() reads it: 0, or -EPROTO
+ * when the body is not exactly such a message (a liar).  Slices borrow from
+ * the body.  Messages with an empty body have no struct.
+ */
+#ifndef RMS_MSG_H
+#define RMS_MSG_H
+
+#include <stdbool.h>
+
+#include "shm/base/bug.h"
+#include "shm/base/str.h"
+#include "shm/identity.h"
+#include "shm/role.h"
+#include "shm/table.h"
+
+/* --- SEGMENT --------------------------------------------------------- */
+enum segment_kind {
+	SEGMENT_STATS = 1,
+	SEGMENT_TABLE = 2,
+	SEGMENT_TOKEN = 3, /* read-write for the cloud agent, else read-only */
+	SEGMENT_TICKETS = 4, /* read-only */
+	SEGMENT_MAX,
+};
+struct msg_segment {
+	enum segment_kind kind;
+};
+
+/* --- LISTENER, TLS_KEY: which listener of the view ------------------- */
+struct msg_listener {
+	uint32_t index; /* position in the view's list of listeners */
+};
+
+/* --- CERT ------------------------------------------------------------ */
+struct msg_cert {
+	uint32_t index;	  /* of the listener */
+	struct slice pem; /* leaf first */
+};
+
+/* --- PEER ------------------------------------------------------------ */
+struct msg_peer {
+	enum role role;
+	uint32_t slot;
+};
+
+/* --- CONF_DONE, READY ------------------------------------------------ */
+struct msg_set {
+	uint64_t number; /* of the set of start-up or reload messages */
+};
+
+/* --- DRAIN ----------------------------------------------------------- */
+struct msg_drain {
+	uint64_t ms; /* until what is left is cut; 0: no limit */
+};
+
+/* --- CREDENTIALS (also in CONF_VIEW terms: master/store.h) ----------- */
+#define MSG_CREDS_MAX 8
+struct msg_cred {
+	uint32_t id; /* the store's number */
+	char name[64];
+	char client_id[256];
+	char secret[1024]; /* wipe after use */
+};
+struct msg_creds {
+	uint32_t n;
+	struct msg_cred cred[MSG_CREDS_MAX];
+};
+
+/* --- EVENT ----------------------------------------------------------- */
+struct msg_event {
+	uint32_t id; /* events.def */
+	/* All optional (empty); text of `detail` is the reason. */
+	struct slice account;
+	struct slice sid;
+	struct slice address; /* of the client, "10.0.0.5" */
+	struct slice mech;
+	struct slice request; /* request id */
+	struct slice detail;
+};
+
+/* --- SEEN: the first request of a connection's account ---------------- */
+struct msg_seen {
+	bool allowed;
+	bool tls;
+	bool bound;
+	uint8_t mech;	     /* enum auth_mech */
+	uint8_t role;	     /* enum server_role */
+	uint8_t verdict;     /* enum verdict */
+	uint32_t entry;	     /* that decided, 0 none */
+	uint32_t other;	     /* an entry that disagrees, 0 none */
+	uint64_t generation; /* of the table that decided */
+	int32_t enctype;
+	uint32_t kvno;
+	struct slice account;
+	struct slice sid; /* of the user, text, or empty */
+	struct slice spn;
+	struct slice address;
+	struct slice request;
+};
+
+/* --- CLOUD_STATUS ---------------------------------------------------- */
+struct msg_cloud_cred {
+	uint32_t id;
+	uint32_t state;	       /* enum token_state */
+	uint64_t expires_in_s; /* 0: none valid */
+	uint64_t retry_in_s;
+	char error[512]; /* why the last fetch failed, or "" */
+};
+struct msg_cloud_status {
+	uint32_t n;
+	struct msg_cloud_cred cred[MSG_CREDS_MAX];
+	uint32_t naddr;
+	bool dns_failed;
+	char addrs[512]; /* comma-separated */
+	char dns_error[256];
+};
+
+/* --- KEEPER_STATUS: free text lines, one principal each -------------- */
+struct msg_keeper_status {
+	uint32_t entries;
+	struct slice text; /* "principal kvno enctype\n" ... */
+};
+
+/* --- AUTH_STEP ------------------------------------------------------- */
+/* ipc id: the relay's number of the exchange, the same for every leg. */
+struct msg_auth_step {
+	uint32_t deadline_ms; /* from now; later nobody waits */
+	uint8_t first;	      /* 1: a new exchange */
+	struct slice binding; /* "tls-server-end-point:..." or empty */
+	struct slice token;   /* decoded from base64 */
+};
+
+/* --- AUTH_REPLY ------------------------------------------------------ */
+enum auth_outcome {
+	AUTH_OK = 0,
+	AUTH_CONTINUE = 1, /* send token_r with 401, wait for another leg */
+	AUTH_FAILED = 2,
+	AUTH_BUSY = 3, /* queue full or deadline passed: 503 */
+};
+/* Why it failed: auth_causes.def, one line per cause. */
+enum auth_cause {
+#define AUTH_CAUSE(name, text, remedy) CAUSE_##name,
+#include "shm/auth_causes.def"
+#undef AUTH_CAUSE
+	CAUSE_MAX
+};
+const char *auth_cause_name(enum auth_cause c);	  /* "no-key-for-spn" */
+const char *auth_cause_text(enum auth_cause c);	  /* for log and event */
+const char *auth_cause_remedy(enum auth_cause c); /* what would do */
+
+/* What does not belong to the outcome must be empty: unpack refuses it. */
+struct msg_auth_reply {
+	enum auth_outcome outcome;
+	enum auth_cause cause; /* CAUSE_NONE unless AUTH_FAILED/BUSY, then
+				* another */
+	uint64_t took_ns;      /* inside the keeper */
+	struct slice token;    /* for WWW-Authenticate; may be empty,
+				* but not with AUTH_CONTINUE */
+	struct slice detail;   /* the library's own words, for the log */
+	struct slice identity; /* identity_pack(), only with AUTH_OK */
+};
+
+/* --- SIGN, SIGN_REPLY ------------------------------------------------ */
+enum sign_op {
+	SIGN_RSA_RAW = 1,   /* RSA private operation, no padding */
+	SIGN_RSA_PKCS1 = 2, /* RSA, PKCS#1 v1.5 padding of data as given */
+	SIGN_ECDSA = 3,	    /* ECDSA over a digest */
+};
+struct msg_sign {
+	uint32_t index; /* of the listener whose key it is */
+	enum sign_op op;
+	struct slice data;
+};
+struct msg_sign_reply {
+	bool ok;
+	struct slice data; /* the signature; empty exactly when not ok */
+};
+
+/* --- TOKEN_STALE ----------------------------------------------------- */
+struct msg_token_stale {
+	uint32_t credential;
+	uint64_t serial; /* of the token that was refused */
+};
+
+#define MSG_DECLARE(X)                                                       \
+	MUST_USE size_t msg_##X##_pack(const struct msg_##X *m, void *body,  \
+				       size_t size);                         \
+	MUST_USE int msg_##X##_unpack(struct msg_##X *m_r, const void *body, \
+				      size_t len);
+
+MSG_DECLARE(segment)
+MSG_DECLARE(listener)
+MSG_DECLARE(cert)
+MSG_DECLARE(peer)
+MSG_DECLARE(set)
+MSG_DECLARE(drain)
+MSG_DECLARE(creds)
+MSG_DECLARE(event)
+MSG_DECLARE(seen)
+MSG_DECLARE(cloud_status)
+MSG_DECLARE(keeper_status)
+MSG_DECLARE(auth_step)
+MSG_DECLARE(auth_reply)
+MSG_DECLARE(sign)
+MSG_DECLARE(sign_reply)
+MSG_DECLARE(token_stale)
+#undef MSG_DECLARE
+
+#endif
