@@ -1,0 +1,49 @@
+/*
+ * conf_file: reads rms-connector.conf (libconfuse).  Master and rmsctl only;
+ * the children get a view.
+ *
+ * A bad file is refused whole.  Every error is one line,
+ * "file:line: what, why, what would do".
+ */
+#ifndef RMS_CONF_FILE_H
+#define RMS_CONF_FILE_H
+
+#include "conf/conf.h"
+
+struct conf_errors {
+	char text[16][768]; /* the first ones, whole lines */
+	size_t n;	    /* how many there were, may be more than kept */
+};
+
+/*
+ * Parses path into *c_r (settings of the organisation at their defaults).
+ * 0; else -errno (-ENOENT, -EACCES, -EINVAL ...) with at least one error and
+ * *c_r not to be used.
+ */
+MUST_USE int conf_file_load(
+    const char *path, struct conf *c_r, struct conf_errors *e_r);
+
+/* The same from memory; `path` is only for messages.  What the fuzzer calls. */
+MUST_USE int conf_file_parse(const char *path, const char *text,
+    struct conf *c_r, struct conf_errors *e_r);
+
+/*
+ * Checks what a parser cannot see, as the process that will use it: at least
+ * one listener, no two on one address and port; with tls a certificate that
+ * parses and has not expired, a key that parses, belongs to it and is not
+ * accessible to group or others; a keytab that is readable, well-formed, not
+ * empty and not accessible to group or others; cloud_ca_file readable with at
+ * least one certificate; krb5_config readable; user and group that exist;
+ * directories that can be made or written.
+ * 0 or -EINVAL with the errors (a file:line is given where a line is at
+ * fault).
+ */
+MUST_USE int conf_file_check(
+    const char *path, const struct conf *c, struct conf_errors *e_r);
+
+/* --help of rms-connectord: every directive with default and text. */
+void conf_print_help(FILE *f);
+/* A commented sample file that parses. */
+void conf_print_sample(FILE *f);
+
+#endif

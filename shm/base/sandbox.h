@@ -1,0 +1,38 @@
+/*
+ * sandbox: what a process gives up before it looks at its first byte.
+ *
+ * Two steps, in this order, both irrevocable:
+ *	sandbox_drop()	 no core dump, not traceable, user and group changed
+ *			 (as root only), no_new_privs
+ *	sandbox_enter()	 the seccomp allow-list of the role; anything else
+ *			 kills the process (SIGSYS), and Landlock where the
+ *			 kernel has it
+ *
+ * The allow-lists are in sandbox.def, one line per role and system call.
+ */
+#ifndef RMS_SANDBOX_H
+#define RMS_SANDBOX_H
+
+#include <stdbool.h>
+
+#include "shm/base/bug.h"
+#include "shm/role.h"
+
+/*
+ * user == NULL or "": stay who we are.  Without root the identity stays and
+ * *note_r (static text, or NULL) says what could not be dropped.
+ * 0, or -errno: the caller must not go on.
+ */
+MUST_USE int sandbox_drop(const char *user, const char **note_r);
+
+/*
+ * readable: paths that the role may still open for reading (keeper:
+ * krb5.conf; cloud: CA files, resolv.conf), NULL-terminated, may be NULL.
+ * 0, or -errno: the caller must not go on.  With RMS_SANDBOX=off in the
+ * environment (sanitizer and valgrind runs, never in production) it does
+ * nothing and *note_r says so.
+ */
+MUST_USE int sandbox_enter(
+    enum role role, const char *const *readable, const char **note_r);
+
+#endif

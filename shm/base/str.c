@@ -1,0 +1,157 @@
+/*
+ * Purpose: bounded text.
+ *
+ * Runs in: every process.
+ * Trusts:  nobody.
+ * Touches: memory of its callers.
+ * Failure: a text that does not fit is cut at a piece and says so.
+ */
+#include "shm/base/str.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+#include "shm/base/log.h"
+
+bool
+slice_eq(struct slice a, struct slice b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
+}
+
+bool
+slice_ieq(struct slice a, struct slice b)
+{
+	if (a.len != b.len)
+		return false;
+	for (size_t i = 0; i < a.len; i++)
+		if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
+			return false;
+	return true;
+}
+
+bool
+slice_is(struct slice a, const char *s)
+{
+	return slice_eq(a, slice_of(s));
+}
+
+bool
+slice_iis(struct slice a, const char *s)
+{
+	return slice_ieq(a, slice_of(s));
+}
+
+int
+str_u64(struct slice s, uint64_t max, uint64_t *value_r)
+{
+	uint64_t v = 0;
+
+	if (s.len == 0)
+		return -EINVAL;
+	for (size_t i = 0; i < s.len; i++)
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return -EINVAL;
+	for (size_t i = 0; i < s.len; i++) {
+		uint64_t d = (uint64_t)(s.p[i] - '0');
+
+		if (v > (max - d) / 10 || d > max)
+			return -ERANGE;
+		v = v * 10 + d;
+	}
+	*value_r = v;
+	return 0;
+}
+
+int
+str_copy(char *dst, size_t size, struct slice s)
+{
+	BUG_ON(size == 0);
+	if (s.len >= size) {
+		dst[0] = '\0';
+		return -ENAMETOOLONG;
+	}
+	if (s.len > 0)
+		memcpy(dst, s.p, s.len);
+	dst[s.len] = '\0';
+	return 0;
+}
+
+void
+str_wipe(void *p, size_t len)
+{
+	if (len > 0)
+		explicit_bzero(p, len);
+}
+
+void
+sbuf_init(struct sbuf *b, char *mem, size_t size)
+{
+	BUG_ON(size == 0);
+	b->p = mem;
+	b->len = 0;
+	b->size = size;
+	b->cut = false;
+	mem[0] = '\0';
+}
+
+void
+sbuf_put(struct sbuf *b, const void *data, size_t len)
+{
+	if (len >= b->size - b->len) {
+		b->cut = true;
+		return;
+	}
+	if (len > 0)
+		memcpy(b->p + b->len, data, len);
+	b->len += len;
+	b->p[b->len] = '\0';
+}
+
+void
+sbuf_str(struct sbuf *b, const char *s)
+{
+	sbuf_put(b, s, strlen(s));
+}
+
+void
+sbuf_slice(struct sbuf *b, struct slice s)
+{
+	sbuf_put(b, s.p, s.len);
+}
+
+void
+sbuf_char(struct sbuf *b, char c)
+{
+	sbuf_put(b, &c, 1);
+}
+
+void
+sbuf_u64(struct sbuf *b, uint64_t v)
+{
+	char t[20];
+	size_t n = sizeof(t);
+
+	do {
+		t[--n] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v > 0);
+	sbuf_put(b, t + n, sizeof(t) - n);
+}
+
+void
+sbuf_fmt(struct sbuf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(b->p + b->len, b->size - b->len, fmt, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= b->size - b->len) {
+		b->p[b->len] = '\0';
+		b->cut = true;
+		return;
+	}
+	b->len += (size_t)n;
+}

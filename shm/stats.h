@@ -1,0 +1,102 @@
+/*
+ * stats: what every process counts, in one segment that the master reads.
+ *
+ *	offset	size	field		writer	readers
+ *	0	8	magic		master	all, once at attach
+ *	8	8	layout hash	master	all, once at attach
+ *	16	4	rows		master	all, once at attach
+ *	4096	4096*n	row[n]		the process that owns the row
+ *
+ * Rows: relay slots 0..RELAY_MAX-1, then the keeper, then the cloud agent,
+ * then the console.
+ *
+ * 1. Exactly one process writes a row, with relaxed stores; readers use
+ *    relaxed loads and may see two counters a moment apart.
+ * 2. A row is folded into the master's totals before its slot is reused.
+ * 3. A row is a page of its own: a process maps its row read-write and the
+ *    rest read-only, then closes the descriptor.
+ * 4. Nothing here is a length, an index or a pointer for the master: a
+ *    hostile worker can lie only about its own numbers.
+ */
+#ifndef RMS_STATS_H
+#define RMS_STATS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "shm/base/bug.h"
+#include "shm/role.h"
+
+enum stat {
+#define STAT(name, kind, meaning) STAT_##name,
+#include "shm/stats.def"
+#undef STAT
+	STAT_MAX
+};
+
+#define STATS_ROWS (RELAY_MAX + 3)
+
+struct stats_row {
+	_Alignas(64) _Atomic uint64_t heartbeat; /* CLOCK_MONOTONIC ns */
+	_Atomic uint64_t pid;
+	_Atomic uint64_t started; /* CLOCK_REALTIME ns */
+	_Atomic uint64_t v[STAT_MAX];
+};
+
+struct stats; /* a mapping of the segment */
+
+/* Row of a process; BUG for the master, which has none. */
+unsigned stats_row_index(enum role role, unsigned slot);
+
+/* Master: makes the segment.  Descriptor (caller's) or -errno. */
+MUST_USE int stats_create(void);
+
+#define STATS_OWN_NONE UINT32_MAX	/* map every row read-only */
+#define STATS_OWN_ALL  (UINT32_MAX - 1) /* the master: every row writable */
+/*
+ * Maps it: row `own` read-write, the rest read-only.  fd stays the caller's.
+ * NULL with a reason in *why_r.
+ */
+MUST_USE struct stats *stats_map(int fd, unsigned own, const char **why_r);
+void stats_unmap(struct stats **s);
+/* Row by index; writable only when it was mapped so. */
+struct stats_row *stats_row(struct stats *s, unsigned row);
+
+static inline void
+stat_add(struct stats_row *r, enum stat s, uint64_t n)
+{
+	/* One writer: no locked instruction needed. */
+	atomic_store_explicit(&r->v[s],
+	    atomic_load_explicit(&r->v[s], memory_order_relaxed) + n,
+	    memory_order_relaxed);
+}
+
+static inline void
+stat_sub(struct stats_row *r, enum stat s, uint64_t n)
+{
+	stat_add(r, s, 0 - n);
+}
+
+static inline void
+stat_set(struct stats_row *r, enum stat s, uint64_t n)
+{
+	atomic_store_explicit(&r->v[s], n, memory_order_relaxed);
+}
+
+static inline uint64_t
+stat_get(const struct stats_row *r, enum stat s)
+{
+	return atomic_load_explicit(&r->v[s], memory_order_relaxed);
+}
+
+const char *stat_name(enum stat s);
+const char *stat_meaning(enum stat s);
+bool stat_is_counter(enum stat s);
+
+/* Adds the counters of row to total[] and clears the row. */
+void stats_fold(struct stats *s, unsigned row, uint64_t total[STAT_MAX]);
+/* total[] plus every row; gauges summed over the rows. */
+void stats_sum(struct stats *s, const uint64_t total[STAT_MAX],
+    uint64_t sum_r[STAT_MAX]);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * token: what the cloud agent knows and the relays need: bearer tokens and
+ * the addresses of the tenant's service.  A value in a struct pub.
+ */
+#ifndef RMS_TOKEN_H
+#define RMS_TOKEN_H
+
+#include <netinet/in.h>
+#include <stdint.h>
+
+#include "shm/pub.h"
+
+#define TOKEN_CREDS_MAX 8
+#define TOKEN_BYTES_MAX 8192
+#define TOKEN_ADDRS_MAX 16
+
+enum token_state {
+	TOKEN_NONE = 0,	 /* none was ever fetched */
+	TOKEN_OK = 1,
+	TOKEN_FAILED = 2, /* the last fetch failed; may still be valid */
+};
+
+struct token_slot {
+	uint32_t credential; /* the store's number of it; 0: slot unused */
+	uint32_t state;	     /* enum token_state */
+	uint64_t serial;     /* grows with every token fetched */
+	uint64_t expires;    /* CLOCK_BOOTTIME ns; past it never sent */
+	uint64_t retry;	     /* CLOCK_BOOTTIME ns of the next fetch */
+	uint32_t len;	     /* of bytes; 0: none */
+	uint32_t pad;
+	char bytes[TOKEN_BYTES_MAX];
+};
+
+struct token_addr {
+	uint8_t family; /* 4 or 6; 0: unused */
+	uint8_t pad[3];
+	uint32_t scope;
+	uint8_t bytes[16];
+};
+
+struct token_value {
+	struct token_slot slot[TOKEN_CREDS_MAX];
+	struct token_addr addr[TOKEN_ADDRS_MAX];
+	uint32_t naddr;	      /* 0: the name was never resolved */
+	uint32_t dns_failed;  /* 1: the last look-up failed, addresses are old */
+	uint64_t addr_serial; /* grows when the addresses change */
+	char host[256];	      /* the name that they belong to */
+};
+
+#define TOKEN_LAYOUT UINT64_C(0x746f6b656e000001)
+
+#endif
