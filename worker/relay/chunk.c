@@ -1,0 +1,178 @@
+/*
+ * Purpose: decode chunked bodies of either side.
+ *
+ * Runs in: relay.
+ * Trusts:  nobody.
+ * Touches: nothing but its arguments.
+ * Failure: CHUNK_BAD; the caller refuses the message and closes.
+ */
+#include "worker/relay/chunk.h"
+
+#include "shm/base/log.h"
+
+enum {
+	CH_SIZE = 0, /* hex digits */
+	CH_EXT,	     /* after the digits, up to CR */
+	CH_SIZE_LF,  /* LF of the size line */
+	CH_DATA,     /* c->left bytes */
+	CH_DATA_CR,  /* CR LF behind them */
+	CH_DATA_LF,
+	CH_TRAILER,    /* first character of a trailer line */
+	CH_FIELD_NAME, /* name of a trailer field */
+	CH_FIELD,      /* its value */
+	CH_FIELD_LF,
+	CH_END_LF, /* LF of the empty line */
+	CH_DONE,
+};
+
+static int
+chunk_hex(char ch)
+{
+	if (ch >= '0' && ch <= '9')
+		return ch - '0';
+	if (ch >= 'a' && ch <= 'f')
+		return ch - 'a' + 10;
+	if (ch >= 'A' && ch <= 'F')
+		return ch - 'A' + 10;
+	return -1;
+}
+
+static bool
+chunk_text(char ch)
+{
+	unsigned char u = (unsigned char)ch;
+
+	return u == '\t' || (u >= 0x20 && u != 0x7f);
+}
+
+static bool
+chunk_size_char(struct chunk *c, char ch)
+{
+	int d = chunk_hex(ch);
+
+	if (d >= 0) {
+		/* 15 digits: below 2^60, so sums never overflow */
+		if (++c->digits > 15)
+			return false;
+		c->left = c->left << 4 | (uint64_t)d;
+		return true;
+	}
+	if (c->digits == 0)
+		return false;
+	if (ch == '\r')
+		c->state = CH_SIZE_LF;
+	else if (ch == ';')
+		c->state = CH_EXT;
+	else
+		return false; /* no white space after the size: smuggling */
+	return true;
+}
+
+/* Trailer lines; false for what is not one. */
+static bool
+chunk_trailer_char(struct chunk *c, char ch)
+{
+	if (c->state == CH_TRAILER) {
+		if (ch == '\r') {
+			c->state = CH_END_LF;
+			return true;
+		}
+		if (ch == ':' || ch == ' ' || ch == '\t')
+			return false;
+		c->state = CH_FIELD_NAME;
+		return (unsigned char)ch > 0x20 && (unsigned char)ch < 0x7f;
+	}
+	if (c->state == CH_FIELD_NAME) {
+		if (ch == ':')
+			c->state = CH_FIELD;
+		return (unsigned char)ch > 0x20 && (unsigned char)ch < 0x7f;
+	}
+	if (ch == '\r') {
+		c->state = CH_FIELD_LF;
+		return true;
+	}
+	return chunk_text(ch);
+}
+
+/* One character outside of chunk data; false when it is not allowed. */
+static bool
+chunk_step(struct chunk *c, char ch)
+{
+	switch (c->state) {
+	case CH_SIZE:
+		return ++c->line <= CHUNK_LINE_MAX && chunk_size_char(c, ch);
+	case CH_EXT:
+		if (ch == '\r')
+			c->state = CH_SIZE_LF;
+		return ++c->line <= CHUNK_LINE_MAX &&
+		       (ch == '\r' || chunk_text(ch));
+	case CH_SIZE_LF:
+		c->state = c->left > 0 ? CH_DATA : CH_TRAILER;
+		c->line = 0;
+		c->digits = 0;
+		return ch == '\n';
+	case CH_DATA_CR:
+		c->state = CH_DATA_LF;
+		return ch == '\r';
+	case CH_DATA_LF:
+		c->state = CH_SIZE;
+		return ch == '\n';
+	case CH_FIELD_LF:
+		c->state = CH_TRAILER;
+		return ch == '\n';
+	case CH_END_LF:
+		c->state = CH_DONE;
+		return ch == '\n';
+	default:
+		return ++c->line <= CHUNK_TRAILER_MAX &&
+		       chunk_trailer_char(c, ch);
+	}
+}
+
+enum chunk_result
+chunk_read(struct chunk *c, const char *p, size_t len, size_t *used_r,
+	   const char **data_r, size_t *ndata_r)
+{
+	size_t i = 0, n;
+
+	BUG_ON(c->state == CH_DONE);
+	while (i < len) {
+		if (c->state == CH_DATA) {
+			n = (size_t)MIN(c->left, (uint64_t)(len - i));
+			*data_r = p + i;
+			*ndata_r = n;
+			c->left -= n;
+			if (c->left == 0)
+				c->state = CH_DATA_CR;
+			*used_r = i + n;
+			return CHUNK_DATA;
+		}
+		if (!chunk_step(c, p[i++])) {
+			*used_r = i;
+			return CHUNK_BAD;
+		}
+		if (c->state == CH_DONE) {
+			*used_r = i;
+			return CHUNK_END;
+		}
+	}
+	*used_r = i;
+	return CHUNK_MORE;
+}
+
+size_t
+chunk_head(char *out, uint64_t len)
+{
+	static const char hex[] = "0123456789abcdef";
+	char t[16];
+	size_t n = 0, k = 0;
+
+	BUG_ON(len == 0);
+	for (; len > 0; len >>= 4)
+		t[n++] = hex[len & 15];
+	while (n > 0)
+		out[k++] = t[--n];
+	out[k++] = '\r';
+	out[k++] = '\n';
+	return k;
+}
