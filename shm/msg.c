@@ -91,21 +91,23 @@ MSG_FLAT(set, SET_FIELDS, true);
 #define DRAIN_FIELDS(F) F(u64, ms)
 MSG_FLAT(drain, DRAIN_FIELDS, true);
 
-/* clang-format off: one kind of thing to a line */
-#define EVENT_FIELDS(F)                                                  \
-	F(u32, id)                                                       \
-	F(slice, account)                                                \
-	F(slice, sid) F(slice, address) F(slice, mech) F(slice, request) \
-	    F(slice, detail)
-MSG_FLAT(event, EVENT_FIELDS, true);
+/* One kind of thing to a line. */
+/* clang-format off */
+#define EVENT_FIELDS(F)                                    \
+	F(u32, id)                                         \
+	F(slice, account) F(slice, sid) F(slice, address)  \
+	F(slice, mech) F(slice, request) F(slice, detail)
 
-#define SEEN_FIELDS(F)                                                     \
-	F(bool, allowed)                                                   \
-	F(bool, tls) F(bool, bound) F(u8, mech) F(u8, role) F(u8, verdict) \
-	    F(u32, entry) F(u32, other) F(u64, generation) F(i32, enctype) \
-		F(u32, kvno) F(slice, account) F(slice, sid) F(slice, spn) \
-		    F(slice, address) F(slice, request)
+#define SEEN_FIELDS(F)                                     \
+	F(bool, allowed) F(bool, tls) F(bool, bound)       \
+	F(u8, mech) F(u8, role) F(u8, verdict)             \
+	F(u32, entry) F(u32, other) F(u64, generation)     \
+	F(i32, enctype) F(u32, kvno)                       \
+	F(slice, account) F(slice, sid) F(slice, spn)      \
+	F(slice, address) F(slice, request)
 /* clang-format on */
+
+MSG_FLAT(event, EVENT_FIELDS, true);
 MSG_FLAT(seen, SEEN_FIELDS,
 	 m_r->mech <= MECH_CERT && m_r->role < SERVER_ROLE_MAX &&
 	     m_r->verdict <= VERDICT_NO_TABLE);
@@ -191,11 +193,11 @@ msg_creds_unpack(struct msg_creds *m_r, const void *body, size_t len)
 	return -EPROTO;
 }
 
-#define CLOUD_CRED_FIELDS(F)                                    \
-	F(u32, cred[i].id)                                      \
-	F(u32, cred[i].state)                                   \
-	F(u64, cred[i].expires_in_s) F(u64, cred[i].retry_in_s) \
-	    F(str, cred[i].error)
+#define CLOUD_CRED_FIELDS(F)         \
+	F(u32, cred[i].id)           \
+	F(u32, cred[i].state)        \
+	F(u64, cred[i].expires_in_s) \
+	F(u64, cred[i].retry_in_s) F(str, cred[i].error)
 #define CLOUD_DNS_FIELDS(F) \
 	F(u32, naddr) F(bool, dns_failed) F(str, addrs) F(str, dns_error)
 

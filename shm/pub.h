@@ -5,8 +5,10 @@
  * current, then makes it current with one release store; so a writer that is
  * killed at any instruction leaves the last published value whole, and the
  * next writer starts from the sequence that stands.  A reader copies the
- * current one and checks that the sequence moved by less than two meanwhile;
- * only a writer that publishes twice during one memcpy makes it copy again.
+ * current one and checks that the sequence has not moved meanwhile; only a
+ * writer that publishes during those microseconds makes it copy again.  (Not
+ * "moved by less than two": the writer that made it move once may already be
+ * filling the copy that is being read.)
  *
  *	offset	size	field		writer	readers
  *	0	8	magic		creator	all, once at attach
@@ -30,8 +32,8 @@ struct pub;
  */
 MUST_USE int pub_create(const char *name, size_t size, uint64_t layout);
 /* NULL with a reason in *why_r.  write = false maps read-only. */
-MUST_USE struct pub *pub_map(
-    int fd, size_t size, uint64_t layout, bool write, const char **why_r);
+MUST_USE struct pub *pub_map(int fd, size_t size, uint64_t layout, bool write,
+			     const char **why_r);
 void pub_unmap(struct pub **p);
 
 /* The sequence: 0 before the first value.  Cheap; for "is there news". */

@@ -66,8 +66,8 @@ static inline void
 stat_add(struct stats_row *r, enum stat s, uint64_t n)
 {
 	/* One writer: no locked instruction needed. */
-	atomic_store_explicit(&r->v[s],
-	    atomic_load_explicit(&r->v[s], memory_order_relaxed) + n,
+	atomic_store_explicit(
+	    &r->v[s], atomic_load_explicit(&r->v[s], memory_order_relaxed) + n,
 	    memory_order_relaxed);
 }
 
@@ -97,6 +97,6 @@ bool stat_is_counter(enum stat s);
 void stats_fold(struct stats *s, unsigned row, uint64_t total[STAT_MAX]);
 /* total[] plus every row; gauges summed over the rows. */
 void stats_sum(struct stats *s, const uint64_t total[STAT_MAX],
-    uint64_t sum_r[STAT_MAX]);
+	       uint64_t sum_r[STAT_MAX]);
 
 #endif

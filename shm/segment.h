@@ -1,0 +1,21 @@
+/*
+ * segment: mapping a shared memfd with the checks that every kind needs.
+ */
+#ifndef RMS_SEGMENT_H
+#define RMS_SEGMENT_H
+
+#include <stdbool.h>
+
+#include "shm/base/bug.h"
+
+/*
+ * Maps all of fd, which must be a memfd of exactly `size` bytes that nobody
+ * can resize any more (else a reader could be made to fault).  fd stays the
+ * caller's.  munmap() it.  NULL with a reason for the log in *why_r.
+ */
+MUST_USE void *segment_map(int fd, size_t size, bool write, const char **why_r);
+
+/* Are all of these seals (F_SEAL_*) on fd? */
+bool segment_sealed(int fd, int seals);
+
+#endif
