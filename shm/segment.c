@@ -46,3 +46,12 @@ segment_map(int fd, size_t size, bool write, const char **why_r)
 	}
 	return mem;
 }
+
+void
+segment_unmap(const void *mem, size_t size)
+{
+	void *p;
+
+	memcpy(&p, &mem, sizeof(p)); /* munmap() knows no const */
+	BUG_ON(munmap(p, size) != 0);
+}

@@ -11,9 +11,12 @@
 /*
  * Maps all of fd, which must be a memfd of exactly `size` bytes that nobody
  * can resize any more (else a reader could be made to fault).  fd stays the
- * caller's.  munmap() it.  NULL with a reason for the log in *why_r.
+ * caller's. NULL with a reason for the log in *why_r.
  */
 MUST_USE void *segment_map(int fd, size_t size, bool write, const char **why_r);
+
+/* Unmaps what segment_map() gave; const because most hold it so. */
+void segment_unmap(const void *mem, size_t size);
 
 /* Are all of these seals (F_SEAL_*) on fd? */
 bool segment_sealed(int fd, int seals);

@@ -52,7 +52,9 @@ enum subject_kind {
 struct table_in {
 	uint32_t id; /* the store's number of the entry, unique, not 0 */
 	enum subject_kind kind;
-	struct slice key;  /* binary SID, or text, at most TABLE_KEY_MAX */
+	/* A valid binary SID, or text of 1..TABLE_KEY_MAX bytes.  Text is
+	 * compared byte for byte: principals of an MIT realm differ by case. */
+	struct slice key;
 	enum server_role role;
 	uint64_t expires;  /* CLOCK_REALTIME seconds; 0 never */
 	struct slice name; /* for log and events, at most TABLE_NAME_MAX */
@@ -63,8 +65,8 @@ struct table_in {
  * -EEXIST when two entries have the same kind and key, -E2BIG above
  * TABLE_ENTRIES_MAX, -EINVAL for an entry out of bounds, -ENOMEM.
  */
-MUST_USE int table_build(
-    const struct table_in *in, size_t n, uint64_t generation);
+MUST_USE int table_build(const struct table_in *in, size_t n,
+			 uint64_t generation);
 
 struct table;
 /*
@@ -80,32 +82,36 @@ size_t table_len(const struct table *t);
 
 enum verdict {
 	VERDICT_ALLOW = 0,
-	VERDICT_NO_MATCH,  /* no entry names the account or a group of it */
-	VERDICT_EXPIRED,   /* one does, but it has expired */
-	VERDICT_EMPTY,	   /* the table has no entries (event 2003) */
-	VERDICT_NO_TABLE,  /* none was ever received */
+	VERDICT_NO_MATCH, /* no entry names the account or a group of it */
+	VERDICT_EXPIRED,  /* one does, but it has expired */
+	VERDICT_EMPTY,	  /* the table has no entries (event 2003) */
+	VERDICT_NO_TABLE, /* none was ever received */
 };
 const char *verdict_text(enum verdict v);
 
 struct table_hit {
 	enum verdict verdict;
 	enum server_role role;
-	uint32_t entry;	      /* id of the deciding entry; 0 none */
+	uint32_t entry; /* id of the deciding entry; 0 none */
 	enum subject_kind kind;
-	struct slice name;    /* of it, borrowed from the table */
-	uint32_t matches;     /* entries that match (>1 and roles differ: */
-	uint32_t other;	      /* a conflict, with this entry) */
-	bool conflict;
+	struct slice name; /* of it, borrowed from the table */
+	uint32_t matches;  /* entries that match and have not expired */
+	uint32_t other;	   /* one of them with another role, or 0 */
+	bool conflict;	   /* there is one */
 };
 
 /*
  * Decides.  The most specific entry wins: the account itself (principal,
  * certificate or the user's own SID) before any group; among equals the one
  * with less privilege (not exchange), then the lower id.  now: CLOCK_REALTIME
- * seconds.  t may be NULL (VERDICT_NO_TABLE).
+ * seconds; an entry holds until the second before its expiry, and an expired
+ * one does not count while another matches.  A certificate's
+ * subject matches SUBJECT_CERT entries only, any other principal
+ * SUBJECT_PRINCIPAL entries only.  With VERDICT_EXPIRED the entry is named,
+ * role stays SERVER_NONE.  t may be NULL (VERDICT_NO_TABLE).
  */
 void table_decide(const struct table *t, const struct identity *id,
-    uint64_t now, struct table_hit *hit_r);
+		  uint64_t now, struct table_hit *hit_r);
 
 /* Entry by position 0..table_len()-1, for listings.  Borrowed. */
 void table_entry(const struct table *t, size_t i, struct table_in *in_r);
