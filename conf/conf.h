@@ -42,7 +42,7 @@ struct conf_listener {
 struct conf {
 #define CONF(name, type, def, min, max, roles, reload, text) CONF_C_##type name;
 #include "conf/conf.def"
-#define SETTING(name, type, def, min, max, roles, check, text)                 \
+#define SETTING(name, type, def, min, max, roles, check, text) \
 	CONF_C_##type name;
 #include "conf/settings.def"
 
@@ -86,49 +86,52 @@ const struct conf_row *conf_listener_rows(size_t *n_r);
 const struct conf_row *conf_settings(size_t *n_r);
 
 /* By exact name, NULL when there is none. */
-const struct conf_row *conf_row_find(
-    const struct conf_row *rows, size_t n, const char *name);
+const struct conf_row *conf_row_find(const struct conf_row *rows, size_t n,
+				     const char *name);
 /* The name most like `name`, or NULL when none is near enough. */
-const char *conf_row_nearest(
-    const struct conf_row *rows, size_t n, const char *name);
+const char *conf_row_nearest(const struct conf_row *rows, size_t n,
+			     const char *name);
 
 /* Every member at its default, no listener. */
 void conf_defaults(struct conf *c);
 void conf_listener_defaults(struct conf_listener *l);
 /* The default as a person writes it: the first choice, "16M", "15s". */
 void conf_row_default(const struct conf_row *row, char out_r[CONF_TEXT_MAX]);
+/* What it may be, for people: "1k to 1M", "info, err or debug", "true or
+ * false", "a path". */
+void conf_row_bounds(const struct conf_row *row, char out_r[CONF_TEXT_MAX]);
 
 /*
  * Checks text and stores it in the member at base + row->offset.  0; else
  * -EINVAL or -ERANGE with one line in err: "what, why, what would do".
  */
 MUST_USE int conf_row_set(const struct conf_row *row, void *base,
-    const char *text, char *err, size_t err_size);
+			  const char *text, char *err, size_t err_size);
 /* The bounds of row->type without a text: what a received value must meet. */
 MUST_USE bool conf_row_ok(const struct conf_row *row, const void *base);
 /* The member as text that conf_row_set() takes; always fits CONF_TEXT_MAX. */
-void conf_row_get(
-    const struct conf_row *row, const void *base, char out_r[CONF_TEXT_MAX]);
+void conf_row_get(const struct conf_row *row, const void *base,
+		  char out_r[CONF_TEXT_MAX]);
 
 /*
  * One setting of the organisation by name.  0; -ENOENT for an unknown name
  * (err suggests the nearest one), -EINVAL, -ERANGE.
  */
 MUST_USE int conf_setting_set(struct conf *c, const char *name,
-    const char *text, char *err, size_t err_size);
-MUST_USE int conf_setting_get(
-    const struct conf *c, const char *name, char out_r[CONF_TEXT_MAX]);
+			      const char *text, char *err, size_t err_size);
+MUST_USE int conf_setting_get(const struct conf *c, const char *name,
+			      char out_r[CONF_TEXT_MAX]);
 
 /*
  * The role's members, for CONF_VIEW.  Relays also get the listeners, without
  * their files (PATH members), and role_credential.  Bytes written, 0 when
  * they do not fit.
  */
-MUST_USE size_t conf_view_pack(
-    const struct conf *c, enum role role, void *body, size_t size);
+MUST_USE size_t conf_view_pack(const struct conf *c, enum role role, void *body,
+			       size_t size);
 /* 0, or -EPROTO with *c_r at its defaults. */
-MUST_USE int conf_view_unpack(
-    struct conf *c_r, enum role role, const void *body, size_t len);
+MUST_USE int conf_view_unpack(struct conf *c_r, enum role role,
+			      const void *body, size_t len);
 
 /*
  * Names of RESTART directives that differ between a and b, separated by
@@ -136,8 +139,8 @@ MUST_USE int conf_view_unpack(
  * them.  Listeners are not looked at: what of them can change while running
  * is for the one who holds the sockets to say.
  */
-size_t conf_restart_diff(const struct conf *a, const struct conf *b,
-    char *out, size_t size);
+size_t conf_restart_diff(const struct conf *a, const struct conf *b, char *out,
+			 size_t size);
 
 /* Token endpoint in force: token_url, else made from cloud and tenant_id.
  * false, with out empty, when neither is set. */

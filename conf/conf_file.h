@@ -20,12 +20,12 @@ struct conf_errors {
  * 0; else -errno (-ENOENT, -EACCES, -EINVAL ...) with at least one error and
  * *c_r not to be used.
  */
-MUST_USE int conf_file_load(
-    const char *path, struct conf *c_r, struct conf_errors *e_r);
+MUST_USE int conf_file_load(const char *path, struct conf *c_r,
+			    struct conf_errors *e_r);
 
 /* The same from memory; `path` is only for messages.  What the fuzzer calls. */
 MUST_USE int conf_file_parse(const char *path, const char *text,
-    struct conf *c_r, struct conf_errors *e_r);
+			     struct conf *c_r, struct conf_errors *e_r);
 
 /*
  * Checks what a parser cannot see, as the process that will use it: at least
@@ -38,8 +38,8 @@ MUST_USE int conf_file_parse(const char *path, const char *text,
  * 0 or -EINVAL with the errors (a file:line is given where a line is at
  * fault).
  */
-MUST_USE int conf_file_check(
-    const char *path, const struct conf *c, struct conf_errors *e_r);
+MUST_USE int conf_file_check(const char *path, const struct conf *c,
+			     struct conf_errors *e_r);
 
 /* --help of rms-connectord: every directive with default and text. */
 void conf_print_help(FILE *f);

@@ -1,0 +1,526 @@
+/*
+ * Purpose: check what the configuration points to, before it is in force.
+ *
+ * Runs in: master, rmsctl.
+ * Trusts:  nobody: the files are whatever is on the disk.
+ * Touches: the files named, which are only read; keys are wiped.
+ * Failure: errors by line; nothing is changed.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf/conf_file_parts.h"
+#include "conf/conf_keytab.h"
+#include "shm/base/fd.h"
+#include "shm/base/log.h"
+
+#define PEM_BYTES_MAX	  1048576
+#define CA_BYTES_MAX	  16777216
+#define SEALING_KEY_BYTES 32
+
+struct check {
+	const char *path;
+	const struct conf *c;
+	struct conf_errors *e;
+	struct conf_lines lines;
+};
+
+/* What an error is about: a row and the line that gave it its value. */
+struct spot {
+	struct check *k;
+	const char *what; /* "keytab", or "listener web: key" */
+	unsigned line;
+};
+
+static void
+node_spot(struct check *k, const char *name, struct spot *s_r)
+{
+	size_t n;
+	const struct conf_row *t = conf_rows(&n),
+			      *row = conf_row_find(t, n, name);
+
+	BUG_ON(row == NULL);
+	*s_r = (struct spot){k, name, k->lines.node[row - t]};
+}
+
+/* text holds what the spot points to. */
+static void
+listener_spot(struct check *k, size_t i, const char *name, char *text,
+	      size_t size, struct spot *s_r)
+{
+	size_t n;
+	const struct conf_row *t = conf_listener_rows(&n),
+			      *row = conf_row_find(t, n, name);
+	struct sbuf b;
+
+	BUG_ON(row == NULL);
+	sbuf_init(&b, text, size);
+	sbuf_fmt(&b, "listener %s: %s", k->c->listener[i].name, name);
+	*s_r = (struct spot){k, text, k->lines.listener[i].row[row - t]};
+	if (s_r->line == 0)
+		s_r->line = k->lines.listener[i].start;
+}
+
+/* why is "why, what would do". */
+static void
+fault(const struct spot *s, const char *value, const char *why)
+{
+	if (value[0] == '\0')
+		conf_errors_add(s->k->e, s->k->path, s->line, "%s: %s", s->what,
+				why);
+	else
+		conf_errors_add(s->k->e, s->k->path, s->line, "%s = %.200s: %s",
+				s->what, value, why);
+}
+
+static void
+fault_errno(const struct spot *s, const char *value, int err)
+{
+	char why[128];
+
+	snprintf(why, sizeof(why), "%s, correct the path or its mode",
+		 err == ENOENT ? "no such file" : strerror(err));
+	fault(s, value, why);
+}
+
+/* --- files ------------------------------------------------------------- */
+
+/*
+ * Reads a file that the directive names; private: nobody but its owner may
+ * reach it.  NULL after a report.  The caller frees, and wipes len bytes.
+ */
+static char *
+slurp(const struct spot *s, const char *file, size_t max, bool private,
+      size_t *len_r)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r;
+	char *data = NULL;
+	struct stat st;
+
+	if (fd < 0) {
+		fault_errno(s, file, errno);
+		return NULL;
+	}
+	if (fstat(fd, &st) != 0) {
+		fault_errno(s, file, errno);
+	} else if (private && (st.st_mode & 077) != 0) {
+		fault(s, file,
+		      "group or others may reach it, it is a secret, "
+		      "chmod 600");
+	} else {
+		r = fd_read_all(fd, max, &data, len_r);
+		if (r == -EFBIG)
+			fault(s, file, "far too large, name the right file");
+		else if (r == -EINVAL)
+			fault(s, file, "not a regular file, name the file");
+		else if (r != 0)
+			fault_errno(s, file, -r);
+	}
+	fd_close(&fd);
+	return data;
+}
+
+static void
+wipe_free(char *data, size_t len)
+{
+	if (data != NULL)
+		str_wipe(data, len);
+	free(data);
+}
+
+/* May path be made or written?  One level may be missing. */
+static int
+can_make(const char *path, bool dir)
+{
+	char up[CONF_TEXT_MAX];
+	struct stat st;
+	char *slash;
+
+	if (stat(path, &st) == 0) {
+		if (S_ISDIR(st.st_mode) != dir)
+			return dir ? -ENOTDIR : -EISDIR;
+		return faccessat(AT_FDCWD, path, dir ? W_OK | X_OK : W_OK,
+				 AT_EACCESS) == 0
+			   ? 0
+			   : -errno;
+	}
+	if (errno != ENOENT)
+		return -errno;
+	if (str_copy(up, sizeof(up), slice_of(path)) != 0)
+		return -ENAMETOOLONG;
+	slash = strrchr(up, '/');
+	if (slash == NULL)
+		return -EINVAL;
+	slash[slash == up ? 1 : 0] = '\0';
+	return faccessat(AT_FDCWD, up, W_OK | X_OK, AT_EACCESS) == 0 ? 0
+								     : -errno;
+}
+
+static void
+check_writable(struct check *k, const char *name, const char *path, bool dir)
+{
+	struct spot s;
+	char why[128];
+	int r = path[0] == '\0' ? 0 : can_make(path, dir);
+
+	if (r == 0)
+		return;
+	node_spot(k, name, &s);
+	snprintf(why, sizeof(why),
+		 "cannot be made or written, %s, make its directory or correct "
+		 "the path",
+		 strerror(-r));
+	fault(&s, path, why);
+}
+
+/* The directory of a file, itself made or writable. */
+static void
+check_dir_of(struct check *k, const char *name, const char *path)
+{
+	char up[CONF_TEXT_MAX];
+	char *slash;
+
+	if (str_copy(up, sizeof(up), slice_of(path)) != 0)
+		return;
+	slash = strrchr(up, '/');
+	if (slash == NULL)
+		return;
+	slash[slash == up ? 1 : 0] = '\0';
+	check_writable(k, name, up, true);
+}
+
+static void
+check_sealing_key(struct check *k)
+{
+	const char *path = k->c->sealing_key_file.s;
+	struct spot s;
+	size_t len = 0;
+	char *data;
+
+	if (access(path, F_OK) != 0 && errno == ENOENT) {
+		check_dir_of(k, "sealing_key_file", path);
+		return;
+	}
+	node_spot(k, "sealing_key_file", &s);
+	data = slurp(&s, path, 4096, true, &len);
+	if (data != NULL && len != SEALING_KEY_BYTES)
+		fault(&s, path,
+		      "not a key of 32 bytes, restore the right "
+		      "file");
+	wipe_free(data, len);
+}
+
+static void
+check_libexec(struct check *k)
+{
+	static const char *const child[] = {"rms-relay", "rms-keeper",
+					    "rms-cloud"};
+	const char *dir = k->c->libexec_dir.s;
+	char file[CONF_TEXT_MAX + 16], why[128];
+	struct spot s;
+
+	if (dir[0] == '\0')
+		return;
+	node_spot(k, "libexec_dir", &s);
+	for (size_t i = 0; i < ARRAY_LEN(child); i++) {
+		snprintf(file, sizeof(file), "%s/%s", dir, child[i]);
+		if (faccessat(AT_FDCWD, file, X_OK, AT_EACCESS) == 0)
+			continue;
+		snprintf(why, sizeof(why),
+			 "no %s to run in it, %s, correct the path", child[i],
+			 strerror(errno));
+		fault(&s, dir, why);
+		return;
+	}
+}
+
+static void
+check_keytab(struct check *k)
+{
+	const char *path = k->c->keytab.s, *why;
+	struct spot s;
+	size_t len = 0;
+	char *data;
+
+	if (path[0] == '\0')
+		return;
+	node_spot(k, "keytab", &s);
+	data = slurp(&s, path, CONF_KEYTAB_BYTES_MAX, true, &len);
+	if (data != NULL && conf_keytab_walk(data, len, NULL, NULL, &why) < 0)
+		fault(&s, path, why);
+	wipe_free(data, len);
+}
+
+static void
+check_readable(struct check *k, const char *name, const char *path)
+{
+	struct spot s;
+	size_t len;
+
+	if (path[0] == '\0')
+		return;
+	node_spot(k, name, &s);
+	free(slurp(&s, path, PEM_BYTES_MAX, false, &len));
+}
+
+/* --- certificates ------------------------------------------------------ */
+
+/* A key with a passphrase must not make OpenSSL ask on the terminal. */
+static int
+no_passphrase(char *buf, int size, int rwflag, void *arg)
+{
+	(void)buf, (void)size, (void)rwflag, (void)arg;
+	return 0;
+}
+
+/* All certificates of a PEM text; the first one to *first_r (may be NULL). */
+static int
+count_certs(const char *pem, size_t len, X509 **first_r)
+{
+	BIO *bio = BIO_new_mem_buf(pem, (int)len);
+	X509 *x;
+	int n = 0;
+
+	if (bio == NULL)
+		return -ENOMEM;
+	while ((x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) !=
+	       NULL) {
+		if (n++ == 0 && first_r != NULL)
+			*first_r = x;
+		else
+			X509_free(x);
+	}
+	/* The end of the text is the only good reason to stop. */
+	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		n = -EINVAL;
+	ERR_clear_error();
+	BIO_free(bio);
+	if (n <= 0 && first_r != NULL) {
+		X509_free(*first_r);
+		*first_r = NULL;
+	}
+	return n;
+}
+
+static void
+check_ca(struct check *k)
+{
+	const char *path = k->c->cloud_ca_file.s;
+	struct spot s;
+	size_t len = 0;
+	char *pem;
+	int n;
+
+	node_spot(k, "cloud_ca_file", &s);
+	pem = slurp(&s, path, CA_BYTES_MAX, false, &len);
+	if (pem == NULL)
+		return;
+	n = count_certs(pem, len, NULL);
+	if (n == 0)
+		fault(&s, path,
+		      "no certificate in it, name a PEM file of "
+		      "issuers");
+	else if (n < 0)
+		fault(&s, path,
+		      "a certificate in it does not parse, replace "
+		      "the file");
+	free(pem);
+}
+
+static X509 *
+load_cert(const struct spot *s, const char *path)
+{
+	size_t len = 0;
+	char *pem = slurp(s, path, PEM_BYTES_MAX, false, &len);
+	X509 *x = NULL;
+	int n;
+
+	if (pem == NULL)
+		return NULL;
+	n = count_certs(pem, len, &x);
+	free(pem);
+	if (n <= 0)
+		fault(s, path,
+		      n == 0
+			  ? "no certificate in it, name a PEM file"
+			  : "a certificate in it does not parse, replace the "
+			    "file");
+	else if (X509_cmp_current_time(X509_get0_notAfter(x)) <= 0)
+		fault(s, path, "the certificate has expired, renew it");
+	else if (X509_cmp_current_time(X509_get0_notBefore(x)) >= 0)
+		fault(s, path,
+		      "the certificate is not valid yet, check the "
+		      "clock or wait");
+	return x;
+}
+
+static EVP_PKEY *
+load_key(const struct spot *s, const char *path)
+{
+	size_t len = 0;
+	char *pem = slurp(s, path, PEM_BYTES_MAX, true, &len);
+	EVP_PKEY *key = NULL;
+	BIO *bio;
+
+	if (pem == NULL)
+		return NULL;
+	bio = BIO_new_mem_buf(pem, (int)len);
+	if (bio != NULL)
+		key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+	BIO_free(bio);
+	ERR_clear_error();
+	if (key == NULL)
+		fault(s, path,
+		      strstr(pem, "ENCRYPTED") != NULL
+			  ? "the key has a passphrase, nobody is there to type "
+			    "it, store it without"
+			  : "no private key that parses in it, name a PEM "
+			    "file");
+	wipe_free(pem, len);
+	return key;
+}
+
+static void
+check_tls(struct check *k, size_t i)
+{
+	const struct conf_listener *l = &k->c->listener[i];
+	char cert_text[128], key_text[128];
+	struct spot cert, key;
+	EVP_PKEY *pkey = NULL;
+	X509 *x = NULL;
+
+	listener_spot(k, i, "certificate", cert_text, sizeof(cert_text), &cert);
+	listener_spot(k, i, "key", key_text, sizeof(key_text), &key);
+	if (!l->tls) {
+		if (l->certificate.s[0] != '\0' || l->key.s[0] != '\0')
+			fault(l->key.s[0] != '\0' ? &key : &cert, "",
+			      "set, but tls is not, add tls = true or remove "
+			      "it");
+		return;
+	}
+	if (l->certificate.s[0] == '\0')
+		fault(&cert, "",
+		      "not set, tls = true needs it, name a PEM "
+		      "file");
+	else
+		x = load_cert(&cert, l->certificate.s);
+	if (l->key.s[0] == '\0')
+		fault(&key, "",
+		      "not set, tls = true needs it, name a PEM "
+		      "file");
+	else
+		pkey = load_key(&key, l->key.s);
+	if (x != NULL && pkey != NULL && X509_check_private_key(x, pkey) != 1)
+		fault(&key, l->key.s,
+		      "not the key of this certificate, name "
+		      "the pair");
+	ERR_clear_error();
+	EVP_PKEY_free(pkey);
+	X509_free(x);
+}
+
+/* --- the rest ---------------------------------------------------------- */
+
+static bool
+same_address(const char *a, const char *b)
+{
+	unsigned char x[16], y[16];
+
+	if (inet_pton(AF_INET, a, x) == 1)
+		return inet_pton(AF_INET, b, y) == 1 && memcmp(x, y, 4) == 0;
+	return inet_pton(AF_INET6, a, x) == 1 &&
+	       inet_pton(AF_INET6, b, y) == 1 && memcmp(x, y, 16) == 0;
+}
+
+static void
+check_listeners(struct check *k)
+{
+	const struct conf_listener *l = k->c->listener;
+	char text[128];
+	struct spot s;
+
+	if (k->c->nlisteners == 0)
+		conf_errors_add(
+		    k->e, k->path, 0,
+		    "no listener, nobody could connect, add listener NAME "
+		    "{ }");
+	for (size_t i = 0; i < k->c->nlisteners; i++) {
+		check_tls(k, i);
+		for (size_t j = 0; j < i; j++) {
+			if (l[i].port != l[j].port ||
+			    !same_address(l[i].address.s, l[j].address.s))
+				continue;
+			listener_spot(k, i, "port", text, sizeof(text), &s);
+			conf_errors_add(
+			    k->e, k->path, s.line,
+			    "%s: %lld on %s is listener %s's already, choose "
+			    "another",
+			    s.what, (long long)l[i].port, l[i].address.s,
+			    l[j].name);
+		}
+	}
+}
+
+static void
+check_accounts(struct check *k)
+{
+	const char *user = k->c->user.s, *group = k->c->control_group.s;
+	struct spot s;
+
+	if (user[0] != '\0' && getpwnam(user) == NULL) {
+		node_spot(k, "user", &s);
+		fault(&s, user,
+		      "no such account, create it or correct the "
+		      "name");
+	}
+	if (group[0] != '\0' && getgrnam(group) == NULL) {
+		node_spot(k, "control_group", &s);
+		fault(&s, group,
+		      "no such group, create it or correct the "
+		      "name");
+	}
+}
+
+int
+conf_file_check(const char *path, const struct conf *c, struct conf_errors *e_r)
+{
+	struct check k = {.path = path, .c = c, .e = e_r};
+	struct conf_errors *scrap = calloc(1, sizeof(*scrap));
+	struct conf *again = calloc(1, sizeof(*again));
+	struct spot s;
+
+	memset(e_r, 0, sizeof(*e_r));
+	/* Only for the lines; without them the errors are as true. */
+	if (scrap == NULL || again == NULL ||
+	    conf_file_lines(path, again, scrap, &k.lines) != 0)
+		memset(&k.lines, 0, sizeof(k.lines));
+	free(scrap);
+	free(again);
+
+	check_listeners(&k);
+	check_accounts(&k);
+	check_writable(&k, "state_dir", c->state_dir.s, true);
+	check_dir_of(&k, "control_socket", c->control_socket.s);
+	check_libexec(&k);
+	check_sealing_key(&k);
+	check_keytab(&k);
+	check_readable(&k, "krb5_config", c->krb5_config.s);
+	check_writable(&k, "event_log", c->event_log.s, false);
+	check_writable(&k, "access_log", c->access_log.s, false);
+	check_ca(&k);
+	if (c->dns_ttl_min_ms > c->dns_ttl_max_ms) {
+		node_spot(&k, "dns_ttl_min_ms", &s);
+		fault(&s, "",
+		      "more than dns_ttl_max_ms, no time would fit, "
+		      "lower it");
+	}
+	return e_r->n > 0 ? -EINVAL : 0;
+}
