@@ -1,0 +1,160 @@
+"""Processes of a lab: started in sessions of their own, known by pid and
+start time, stopped by exactly that."""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+
+
+class LabError(Exception):
+    """Says what went wrong to the person at the terminal."""
+
+
+def _stat(pid):
+    """The fields of /proc/PID/stat after the name; None when it is gone or
+    only waits to be reaped."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            rest = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if rest[0] in "ZX" else rest
+
+
+def start_time(pid):
+    """Start of a live process in clock ticks since boot, or None."""
+    rest = _stat(pid)
+    return int(rest[19]) if rest else None
+
+
+class Process:
+    """One process of the lab; to_json() and from_json() carry it from `lab up`
+    to `lab down`."""
+
+    def __init__(self, name, pid, started, log):
+        self.name, self.pid, self.started, self.log = name, pid, started, log
+        self.popen = None
+
+    @classmethod
+    def start(cls, name, argv, log, env):
+        with open(log, "ab") as out:
+            popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                     env=env, start_new_session=True)
+        process = cls(name, popen.pid, start_time(popen.pid), log)
+        process.popen = popen
+        return process
+
+    def to_json(self):
+        return {"name": self.name, "pid": self.pid, "started": self.started, "log": self.log}
+
+    @classmethod
+    def from_json(cls, value):
+        return cls(value["name"], value["pid"], value["started"], value["log"])
+
+    def is_alive(self):
+        if self.popen is not None:
+            self.popen.poll()  # reaps our own child
+        return self.started is not None and start_time(self.pid) == self.started
+
+    def signal(self, number):
+        if self.is_alive():
+            os.kill(self.pid, number)
+
+    def stop(self, seconds=15):
+        """Ends it: TERM, and KILL after that time.  True if TERM was enough."""
+        self.signal(signal.SIGTERM)
+        if wait_until(lambda: not self.is_alive(), seconds):
+            return True
+        self.signal(signal.SIGKILL)
+        wait_until(lambda: not self.is_alive(), 5)
+        return False
+
+    def tail(self, lines=15):
+        """The last lines that it wrote."""
+        try:
+            with open(self.log, encoding="utf-8", errors="replace") as file:
+                return "".join(f"    {line.rstrip()}\n" for line in file.readlines()[-lines:])
+        except FileNotFoundError:
+            return ""
+
+
+def stop_orphans(processes):
+    """Ends what stopped processes of the lab left behind: the others of their
+    sessions (each was the leader of its own).  Their pids."""
+    leaders = {p.pid: p.started for p in processes if not p.is_alive()}
+    found = []
+    for entry in os.listdir("/proc"):
+        rest = _stat(entry) if entry.isdigit() else None
+        if rest is None:
+            continue
+        pid, session, started = int(entry), int(rest[3]), int(rest[19])
+        # A number is not used again for a process while a session has it; a
+        # live leader that started at another time is somebody else's.
+        if leaders.get(session) is not None and pid != session and \
+                start_time(session) is None and started >= leaders[session]:
+            found.append(Process("orphan", pid, started, "/dev/null"))
+    for process in found:
+        process.stop(2)
+    return [p.pid for p in found]
+
+
+def wait_until(condition, seconds, pause=0.01):
+    """Polls until condition() is true; its value, or the last false one."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value or time.monotonic() > end:
+            return value
+        time.sleep(pause)
+
+
+@contextmanager
+def port_lock():
+    """Held from choosing ports until they listen, so that two labs of one
+    user never choose the same (SO_REUSEPORT would let both have it)."""
+    path = f"/tmp/rms-lab-ports.{os.getuid()}.lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def free_ports(count, address="127.0.0.1"):
+    """Ports that nobody has now, for TCP and for UDP."""
+    held, ports = [], []
+    try:
+        while len(ports) < count:
+            tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            held += [tcp, udp]
+            tcp.bind((address, 0))
+            port = tcp.getsockname()[1]
+            try:
+                udp.bind((address, port))
+            except OSError:
+                continue
+            ports.append(port)
+    finally:
+        for sock in held:
+            sock.close()
+    return ports
+
+
+def run(argv, **options):
+    """A command that must succeed; LabError with what it wrote."""
+    try:
+        result = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                check=False, timeout=60, **options)
+    except FileNotFoundError as error:
+        raise LabError(f"{argv[0]}: not installed (make deps installs what is needed)") from error
+    text = result.stdout.decode(errors="replace")
+    if result.returncode != 0:
+        raise LabError(f"{' '.join(map(str, argv[:4]))} … ended with status "
+                       f"{result.returncode}:\n{text.rstrip()}")
+    return text

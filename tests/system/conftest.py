@@ -1,0 +1,200 @@
+"""Fixtures of the system tests: real processes, real Kerberos, real TLS.
+
+lab           one lab for the whole session, its stand-in at rest before each
+              test; a test must leave it as it found it
+private_lab   function: private_lab(conf="…", workers=1, …) brings up a lab of
+              the test's own (keywords of Lab.up), stopped at its end
+cloud_lab     a lab without connector: KDC, CA and stand-in
+
+After each test every lab in use is looked at: a process that ended, events
+that tell of a crash, or something that the stand-in objects to, fail the test
+unless it said that it expects them (lab.expected)."""
+
+import json
+import os
+import re
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+# pylint: disable=wrong-import-position
+import soap
+from labctl import Lab, build_dir
+from procs import LabError, wait_until
+
+LOG_WAIT_S = 3
+# Events that no test may cause unawares: a process ended, hung or lied.
+CRASH_EVENTS = {3101, 3102, 3103}
+SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error:|WARNING: ThreadSanitizer|BUG_ON|"
+                       r"BUG at")
+
+
+def read_json_lines(path, start=0):
+    """The whole lines of a log from a byte offset on."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            return [json.loads(line) for line in file if line.endswith(b"\n")]
+    except FileNotFoundError:
+        return []
+
+
+def size_of(path):
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+class TestLab(Lab):
+    """A lab with what tests ask of it.
+
+    expected holds what a test announces: "death" (a process may end),
+    "violations" (the stand-in may object), or numbers of CRASH_EVENTS."""
+
+    __test__ = False
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        self.expected, self._marks = set(), {}
+
+    # -- what is expected of it --
+
+    def begin(self):
+        """A test starts to use it."""
+        self.expected, self._marks = set(), {
+            name: size_of(self.env[name]) for name in ("ACCESS_LOG", "EVENT_LOG", "CLOUD_LOG",
+                                                       "CONNECTOR_LOG")}
+        self.cloud(clear=True, reset=True, listening={"soap": True, "token": True})
+
+    def complaints(self):
+        """What went wrong in it since begin(), as text."""
+        out = []
+        if "death" not in self.expected:
+            out += [f"{name} ended unexpectedly:\n{self.process(name).tail(30)}"
+                    for name in self.dead()]
+        for event in self.new("EVENT_LOG"):
+            if event["id"] in CRASH_EVENTS - self.expected:
+                out.append(f"event {event}")
+        with open(self.env["CONNECTOR_LOG"], "rb") as file:
+            file.seek(self._marks.get("CONNECTOR_LOG", 0))
+            text = file.read().decode(errors="replace")
+        if SANITIZER.search(text):
+            out.append("the connector's log tells of a fault:\n" + text[-6000:])
+        if "violations" not in self.expected and "standin_cloud" not in self.dead():
+            figures = self.cloud()
+            if figures["violation_count"]:
+                out.append(f"the stand-in objects: {figures['violations']}")
+        return out
+
+    # -- logs --
+
+    def new(self, name):
+        """Lines of a log (its name in the environment) since begin()."""
+        return read_json_lines(self.env[name], self._marks.get(name, 0))
+
+    def wait_line(self, name, matches, seconds=LOG_WAIT_S):
+        """The first new line of a log that matches; fails when none comes."""
+        line = wait_until(lambda: next((l for l in self.new(name) if matches(l)), None),
+                          seconds, 0.02)
+        if line is None:
+            last = "\n".join(json.dumps(l) for l in self.new(name)[-10:])
+            pytest.fail(f"no such line in {name}; the last ones are:\n{last}")
+        return line
+
+    def access(self, reply):
+        """The access log's line for a reply."""
+        wanted = reply.get("X-RMS-Request-Id")
+        assert wanted, "the reply has no X-RMS-Request-Id"
+        return self.wait_line("ACCESS_LOG", lambda l: l["request_id"] == wanted)
+
+    def event(self, number, seconds=LOG_WAIT_S, **members):
+        """The first new event with this number and these members."""
+        return self.wait_line("EVENT_LOG", lambda e: e["id"] == number and all(
+            e.get(k) == v for k, v in members.items()), seconds)
+
+    # -- clients --
+
+    def url(self, tls=True):
+        return self.env["CONNECTOR_HTTPS" if tls else "CONNECTOR_HTTP"]
+
+    def client(self, tls=True, **options):
+        """A connection that does not authenticate."""
+        return soap.Client(self.url(tls), ca=self.env["CONNECTOR_CA"], **options)
+
+    def server(self, account="EXCHANGE", tls=True, **options):
+        """A connection that authenticates as an account of the lab."""
+        return soap.Server(self.url(tls), self.env["KRB5CCNAME_" + account],
+                           ca=self.env["CONNECTOR_CA"], **options)
+
+
+def make_lab(name, **options):
+    lab = TestLab(os.path.join(build_dir(), "system", name))
+    try:
+        lab.up(**options)
+    except LabError as error:
+        pytest.fail(str(error), pytrace=False)
+    os.environ["KRB5_CONFIG"] = lab.env["KRB5_CONFIG"]
+    return lab
+
+
+def end_lab(lab):
+    """Stops it; what did not go well."""
+    found = lab.down()
+    return [] if "death" in lab.expected else found
+
+
+@pytest.fixture(scope="session")
+def _session_lab():
+    lab = make_lab("session")
+    yield lab
+    lab.expected = set()
+    problems = end_lab(lab)
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def lab(_session_lab):
+    os.environ["KRB5_CONFIG"] = _session_lab.env["KRB5_CONFIG"]
+    _session_lab.begin()
+    yield _session_lab
+    problems = _session_lab.complaints()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def private_lab(request):
+    labs, name = [], re.sub(r"\W+", "-", request.node.name)[:60]
+
+    def make(**options):
+        made = make_lab(f"{name}.{len(labs)}", **options)
+        labs.append(made)
+        made.begin()
+        return made
+    yield make
+    problems = []
+    for made in labs:
+        try:
+            problems += made.complaints()
+        finally:
+            problems += end_lab(made)
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="session")
+def _session_cloud():
+    lab = make_lab("cloud", connector=False)
+    open(lab.env["CONNECTOR_LOG"], "ab").close()
+    yield lab
+    problems = end_lab(lab)
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def cloud_lab(_session_cloud):
+    os.environ["KRB5_CONFIG"] = _session_cloud.env["KRB5_CONFIG"]
+    _session_cloud.begin()
+    _session_cloud.expected = {"violations"}
+    yield _session_cloud
+    _session_cloud.cloud(set={"scheme": "Bearer", "prefix": "/_wmcs", "expect_client": None,
+                              "role_field": "", "expires_in": 3599, "refresh_in": None})
+    problems = _session_cloud.complaints()
+    assert not problems, "\n".join(problems)
