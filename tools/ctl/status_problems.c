@@ -1,0 +1,173 @@
+/*
+ * Purpose: reads what is wrong out of the connector's status, in the words of
+ *          somebody who has to mend it.
+ *
+ * Runs in: rmsctl.
+ * Trusts:  nobody.
+ * Touches: nothing.
+ * Failure: a member that is missing counts as what it says when it is empty.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "tools/ctl/jget.h"
+#include "tools/ctl/render.h"
+#include "tools/ctl/text.h"
+
+#include "shm/base/log.h"
+
+/* A loop that has not turned for so long is stuck, not busy: the master's
+ * watchdog ends it after twice that time by default. */
+#define STUCK_MS 10000
+
+struct problems {
+	void (*say)(void *arg, const char *line);
+	void *arg;
+	size_t n;
+};
+
+PRINTF(2, 3)
+static void
+add(struct problems *p, const char *fmt, ...)
+{
+	char line[1024];
+	va_list ap;
+
+	p->n++;
+	if (p->say == NULL)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	p->say(p->arg, line);
+}
+
+static void
+check_process(struct problems *p, const json_t *o)
+{
+	const char *role = jget_str(o, "role"), *state = jget_str(o, "state");
+	const char *end = jget_str(o, "last_end");
+	char wait[TEXT_MAX];
+
+	if (strcmp(state, "waiting") == 0) {
+		text_duration(wait, (jget_u64(o, "retry_in_ms") + 999) / 1000);
+		add(p,
+		    "%s %" PRIu64 " does not run (%s); it is started again "
+		    "in %s. If it goes on: the log says why",
+		    role, jget_u64(o, "slot"),
+		    end[0] != '\0' ? end : "never started", wait);
+	} else if (strcmp(state, "starting") == 0) {
+		add(p, "%s %" PRIu64 " is starting; look again in a moment",
+		    role, jget_u64(o, "slot"));
+	} else if (jget_u64(o, "heartbeat_age_ms") > STUCK_MS) {
+		add(p,
+		    "%s %" PRIu64 " has not reacted for %" PRIu64
+		    " s; the connector replaces it after watchdog_ms",
+		    role, jget_u64(o, "slot"),
+		    jget_u64(o, "heartbeat_age_ms") / 1000);
+	} else if (!jget_bool(o, "ready") && strcmp(state, "ready") == 0) {
+		add(p,
+		    "%s %" PRIu64 " has not yet taken over the newest "
+		    "configuration; look again in a moment, then at its log",
+		    role, jget_u64(o, "slot"));
+	}
+}
+
+static void
+check_processes(struct problems *p, const json_t *list)
+{
+	bool relay = false;
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach(list, i, o)
+	{
+		check_process(p, o);
+		relay |= strcmp(jget_str(o, "role"), "relay") == 0 &&
+			 strcmp(jget_str(o, "state"), "ready") == 0;
+	}
+	if (!relay)
+		add(p, "no relay serves: requests wait until one does");
+}
+
+static void
+check_organisation(struct problems *p, const json_t *r)
+{
+	const json_t *table = json_object_get(r, "table");
+
+	if (jget_str(json_object_get(r, "tenant"), "url")[0] == '\0')
+		add(p, "no tenant is set: rmsctl set tenant_url "
+		       "https://GUID.rms.REGION.aadrm.com");
+	if (!json_is_object(table))
+		add(p, "the list of authorized servers could not be brought "
+		       "into force (event 3001): see rmsctl events");
+	else if (jget_u64(table, "entries") == 0)
+		add(p, "no server is authorized (event 2003): rmsctl servers "
+		       "add --role ROLE SUBJECT");
+	if (jget_u64(json_object_get(r, "keeper"), "entries") == 0)
+		add(p,
+		    "no key is loaded from the keytab, so nobody can be "
+		    "identified: see `keytab` in the configuration and rmsctl "
+		    "events");
+}
+
+static void
+check_token(struct problems *p, const json_t *t)
+{
+	const char *error = jget_str(t, "error");
+	char left[TEXT_MAX], retry[TEXT_MAX];
+
+	text_duration(left, jget_u64(t, "expires_in_s"));
+	text_duration(retry, jget_u64(t, "retry_in_s"));
+	if (!jget_bool(t, "valid"))
+		add(p,
+		    "there is no valid token for credential %s, its requests "
+		    "are answered 503 (next try in %s): %s",
+		    jget_str(t, "name"), retry,
+		    error[0] != '\0' ? error : "none was fetched yet");
+	else if (strcmp(jget_str(t, "state"), "failed") == 0)
+		add(p,
+		    "the token of credential %s could not be renewed and "
+		    "ends in %s (next try in %s): %s",
+		    jget_str(t, "name"), left, retry, error);
+}
+
+static void
+check_cloud(struct problems *p, const json_t *r)
+{
+	const json_t *cloud = json_object_get(r, "cloud");
+	const json_t *tokens = json_object_get(r, "tokens"), *t;
+	bool known = json_array_size(json_object_get(cloud, "addresses")) > 0;
+	size_t i;
+
+	json_array_foreach(tokens, i, t) check_token(p, t);
+	if (json_array_size(tokens) == 0)
+		add(p, "no token is held: rmsctl credentials add NAME "
+		       "--client-id ID --secret-file FILE");
+	if (jget_bool(cloud, "dns_failed"))
+		add(p,
+		    "the cloud's name cannot be resolved (%s)%s: check the "
+		    "DNS of this host",
+		    jget_str(cloud, "dns_error"),
+		    known ? "; the last addresses are still used" : "");
+	else if (!known)
+		add(p, "no address of the cloud is known yet");
+}
+
+size_t
+status_problems(const json_t *reply, void (*say)(void *arg, const char *line),
+		void *arg)
+{
+	struct problems p = {.say = say, .arg = arg};
+
+	if (strcmp(jget_str(reply, "state"), "running") != 0)
+		add(&p,
+		    "the connector is ending (%s): it takes no new "
+		    "requests",
+		    jget_str(reply, "state"));
+	check_processes(&p, json_object_get(reply, "processes"));
+	check_organisation(&p, reply);
+	check_cloud(&p, reply);
+	return p.n;
+}

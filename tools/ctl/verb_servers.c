@@ -1,0 +1,216 @@
+/*
+ * Purpose: servers list, add, remove.
+ *
+ * Runs in: rmsctl.
+ * Trusts:  nobody.
+ * Touches: the control socket, standard output.
+ * Failure: exit status and a line.
+ */
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "tools/ctl/ask.h"
+#include "tools/ctl/date.h"
+#include "tools/ctl/jget.h"
+#include "tools/ctl/render.h"
+#include "tools/ctl/text.h"
+
+#include "shm/base/log.h"
+
+/* "2027-01-31T00:00:00.000Z" without what no person needs. */
+static void
+put_time(struct cols *t, const json_t *o, const char *key)
+{
+	char s[20];
+
+	cols_put(
+	    t, str_copy(s, sizeof(s),
+			(struct slice){jget_str(o, key),
+				       MIN(strlen(jget_str(o, key)), 19U)}) == 0
+		   ? s
+		   : NULL);
+}
+
+void
+render_servers_list(struct ctl *c, const json_t *reply)
+{
+	const json_t *list = json_object_get(reply, "servers"), *s;
+	struct cols *t;
+	size_t i;
+
+	if (json_array_size(list) == 0) {
+		fputs("No server is authorized, so none can use the "
+		      "connector.\nrmsctl servers add --role ROLE SUBJECT\n",
+		      c->out);
+		return;
+	}
+	t = cols_new(
+	    ">ENTRY|ROLE|SUBJECT|NAME|EXPIRES (UTC)|LAST SEEN (UTC)|NOTE");
+	if (t == NULL)
+		return;
+	json_array_foreach(list, i, s)
+	{
+		cols_fmt(t, "%" PRIu64, jget_u64(s, "entry"));
+		cols_put(t, jget_str(s, "role"));
+		cols_put(t, jget_str(s, "subject"));
+		cols_put(t, jget_str(s, "name"));
+		if (jget_bool(s, "expired"))
+			cols_put(t, "EXPIRED");
+		else
+			put_time(t, s, "expires");
+		put_time(t, s, "last_seen");
+		cols_put(t, jget_str(s, "note"));
+	}
+	cols_print(t, c->out);
+	cols_free(&t);
+}
+
+int
+verb_servers_list(struct ctl *c)
+{
+	return ask_show(c, conn_new("servers list"), render_servers_list);
+}
+
+/* How far the new list has come. */
+static void
+put_reach(struct ctl *c, const json_t *reply)
+{
+	uint64_t n = jget_u64(reply, "relays");
+
+	if (n == 0)
+		fputs("No relay runs at the moment; the list will be in force "
+		      "when one does.\n",
+		      c->out);
+	else
+		fprintf(c->out,
+			"In force in %" PRIu64 " relay%s (list %" PRIu64 ").\n",
+			n, n == 1 ? "" : "s", jget_u64(reply, "generation"));
+}
+
+void
+render_servers_add(struct ctl *c, const json_t *reply)
+{
+	const char *warning = jget_str(reply, "warning");
+
+	fprintf(c->out, "Entry %" PRIu64 ": ", jget_u64(reply, "entry"));
+	text_put(c->out, jget_str(reply, "subject"));
+	fprintf(c->out, " may use the connector with the role %s.\n",
+		jget_str(reply, "role"));
+	put_reach(c, reply);
+	if (warning[0] != '\0') {
+		fputs("Warning: ", c->out);
+		text_put(c->out, warning);
+		fputc('\n', c->out);
+	}
+}
+
+/*
+ * A principal, or a SID that is no well-known group: nothing tells whether a
+ * SID is a group's, but a principal always is a single account.
+ */
+static bool
+is_single_account(const char *subject)
+{
+	return strncmp(subject, "S-1-", 4) != 0 &&
+	       strncmp(subject, "cert:", 5) != 0;
+}
+
+static void
+warn_exchange(struct ctl *c, const char *role, const char *subject)
+{
+	if (strcmp(role, "exchange") != 0 || !is_single_account(subject))
+		return;
+	fputs("rmsctl: note: the role exchange is meant for a group (such as "
+	      "\"Exchange Servers\", by its SID): servers under different "
+	      "entries cannot read each other's content\n",
+	      c->err);
+}
+
+/* --expires as the connector takes it, checked before anything is sent. */
+static int
+expires_text(struct ctl *c, const char *in, char out_r[TEXT_MAX])
+{
+	uint64_t t;
+
+	if (date_parse(in, &t) < 0)
+		return ctl_fail(
+		    c, CTL_USAGE,
+		    "--expires %.60s is not a date: give YYYY-MM-DD, or a time "
+		    "like 2027-01-31T18:00:00Z",
+		    in);
+	text_time(out_r, t);
+	if (t <= (uint64_t)time(NULL))
+		return ctl_fail(
+		    c, CTL_USAGE,
+		    "--expires %s is in the past: the entry would let nobody "
+		    "in",
+		    out_r);
+	return CTL_OK;
+}
+
+static bool
+role_is_known(const char *role)
+{
+	return strcmp(role, "exchange") == 0 ||
+	       strcmp(role, "sharepoint") == 0 || strcmp(role, "fci") == 0;
+}
+
+int
+verb_servers_add(struct ctl *c)
+{
+	const char *const *o = c->args->opt;
+	const char *role = o[CTL_O_servers_add_role];
+	const char *expires = o[CTL_O_servers_add_expires];
+	char when[TEXT_MAX];
+	struct conn *k;
+
+	if (!role_is_known(role))
+		return ctl_fail(
+		    c, CTL_USAGE,
+		    "there is no role %.40s: exchange, sharepoint or fci",
+		    role);
+	if (expires != NULL && expires_text(c, expires, when) != CTL_OK)
+		return CTL_USAGE;
+	k = conn_new("servers add");
+	if (k != NULL) {
+		conn_arg(k, "subject", c->args->pos[0]);
+		conn_arg(k, "role", role);
+		conn_arg(k, "name", o[CTL_O_servers_add_name]);
+		conn_arg(k, "note", o[CTL_O_servers_add_note]);
+		conn_arg(k, "expires", expires != NULL ? when : NULL);
+		if (o[CTL_O_servers_add_force] != NULL)
+			conn_arg(k, "force", "1");
+		warn_exchange(c, role, c->args->pos[0]);
+	}
+	return ask_show(c, k, render_servers_add);
+}
+
+void
+render_servers_remove(struct ctl *c, const json_t *reply)
+{
+	uint64_t left = jget_u64(reply, "servers_left");
+
+	fprintf(c->out, "Entry %" PRIu64 " (", jget_u64(reply, "entry"));
+	text_put(c->out, jget_str(reply, "subject"));
+	fprintf(c->out, ", %s) is removed; its next request is refused.\n",
+		jget_str(reply, "role"));
+	put_reach(c, reply);
+	if (left == 0)
+		fputs("The list is empty now: no server can use the "
+		      "connector.\n",
+		      c->out);
+}
+
+int
+verb_servers_remove(struct ctl *c)
+{
+	struct conn *k = conn_new("servers remove");
+
+	if (k != NULL) {
+		conn_arg(k, "subject", c->args->pos[0]);
+		if (c->args->opt[CTL_O_servers_remove_force] != NULL)
+			conn_arg(k, "force", "1");
+	}
+	return ask_show(c, k, render_servers_remove);
+}
