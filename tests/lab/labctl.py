@@ -15,7 +15,7 @@ import urllib.request
 
 import kdc
 import pki
-from procs import LabError, Process, free_ports, port_lock, run, stop_orphans, wait_until
+from procs import LabError, Process, free_ports, port_lock, stop_orphans, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))

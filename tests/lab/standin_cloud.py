@@ -272,9 +272,6 @@ class Connection(asyncio.Protocol):
         self.parser.feed(data)
         self.pump()
 
-    def eof_received(self):
-        return self.busy  # a reply under way is still sent
-
     def pump(self):
         """Answers the requests that have arrived, one after another."""
         while not self.busy and not self.ended:

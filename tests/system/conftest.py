@@ -122,6 +122,7 @@ class TestLab(Lab):
 
     def server(self, account="EXCHANGE", tls=True, **options):
         """A connection that authenticates as an account of the lab."""
+        os.environ["KRB5_CONFIG"] = self.env["KRB5_CONFIG"]
         return soap.Server(self.url(tls), self.env["KRB5CCNAME_" + account],
                            ca=self.env["CONNECTOR_CA"], **options)
 
