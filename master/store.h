@@ -8,7 +8,12 @@
  * full disk is -ENOSPC with nothing changed.
  *
  * One process has the store at a time: store_open() takes a lock on a file in
- * the directory and refuses with -EBUSY, naming the holder's pid.
+ * the directory and refuses with -EBUSY, naming the holder's pid.  LMDB itself
+ * must never be opened twice in a process.
+ *
+ * On failure a call that takes err has written one line into it: what, why,
+ * what would do.  A change that changes nothing (a setting to the value it
+ * has) makes no generation.
  */
 #ifndef RMS_STORE_H
 #define RMS_STORE_H
@@ -40,20 +45,22 @@ struct store_author {
  * one that the secrets were sealed with) ...
  */
 MUST_USE int store_open(struct store **st_r, const char *dir, struct seal *s,
-    char err[STORE_ERR]);
+			char err[STORE_ERR]);
 void store_close(struct store **st);
 
 uint64_t store_generation(struct store *st);
-/* Bytes used and size of the map. */
+/* Bytes of the file in use, and size of the map, which grows by itself. */
 void store_space(struct store *st, uint64_t *used_r, uint64_t *size_r);
 
 /* --- settings (conf/settings.def) ------------------------------------ */
 /* Puts the stored settings into c (others keep their values), and the
- * credential numbers of the roles into c->role_credential. */
+ * credential numbers of the roles into c->role_credential.  A stored value
+ * that this version does not accept is logged and left out. */
 MUST_USE int store_settings_get(struct store *st, struct conf *c);
 /* Checks and stores one.  -ENOENT, -EINVAL, -ERANGE with err. */
 MUST_USE int store_setting_set(struct store *st, const char *name,
-    const char *text, const struct store_author *who, char err[STORE_ERR]);
+			       const char *text, const struct store_author *who,
+			       char err[STORE_ERR]);
 
 /* --- credentials ----------------------------------------------------- */
 struct store_cred {
@@ -63,16 +70,20 @@ struct store_cred {
 	uint64_t changed; /* CLOCK_REALTIME ns */
 };
 /* Adds, or replaces the one of that name (same id).  secret is sealed; the
- * caller wipes its own.  -EINVAL, -ENOSPC (more than MSG_CREDS_MAX) ... */
+ * caller wipes its own.  It is taken as it is: without the line break at the
+ * end of a file.  -EINVAL, -ENOSPC (more than MSG_CREDS_MAX) ... */
 MUST_USE int store_cred_put(struct store *st, const char *name,
-    const char *client_id, struct slice secret,
-    const struct store_author *who, char err[STORE_ERR]);
+			    const char *client_id, struct slice secret,
+			    const struct store_author *who,
+			    char err[STORE_ERR]);
 MUST_USE int store_cred_remove(struct store *st, const char *name,
-    const struct store_author *who, char err[STORE_ERR]);
+			       const struct store_author *who,
+			       char err[STORE_ERR]);
 /* Without secrets.  Number of them (<= MSG_CREDS_MAX) or -errno. */
-MUST_USE int store_creds_list(
-    struct store *st, struct store_cred out_r[MSG_CREDS_MAX]);
-/* With secrets, for the cloud agent; the caller wipes *out_r. */
+MUST_USE int store_creds_list(struct store *st,
+			      struct store_cred out_r[MSG_CREDS_MAX]);
+/* With secrets, for the cloud agent; the caller wipes *out_r.  -EBADMSG when
+ * one does not open (logged); *out_r is then zeros. */
 MUST_USE int store_creds_open(struct store *st, struct msg_creds *out_r);
 
 /* --- authorized servers ---------------------------------------------- */
@@ -80,34 +91,41 @@ struct store_server {
 	uint32_t id;
 	enum subject_kind kind;
 	enum server_role role;
-	uint64_t expires;		/* CLOCK_REALTIME seconds; 0 never */
-	uint64_t added;			/* CLOCK_REALTIME ns */
-	char subject[TABLE_KEY_MAX];	/* text: S-1-..., principal, cert */
-	char name[TABLE_NAME_MAX];	/* for people; may be empty */
+	uint64_t expires;	     /* CLOCK_REALTIME seconds; 0 never */
+	uint64_t added;		     /* CLOCK_REALTIME ns */
+	char subject[TABLE_KEY_MAX]; /* text: S-1-..., principal, cert */
+	char name[TABLE_NAME_MAX];   /* for people; may be empty */
 	char note[TABLE_NAME_MAX];
 };
 /*
  * Adds one; in->id and in->added are ignored.  The kind follows from the
  * subject: "S-1-..." is a SID, else a Kerberos principal (with a realm) or
- * DOMAIN\name; "cert:..." a certificate.  -EEXIST when the subject is there
- * already (err names its entry and role), -EINVAL.
+ * DOMAIN\name, both exact in case; "cert:SUBJECT" a certificate.  It is kept
+ * in its one form (store_subject.c) and is at most 510 bytes.  -EEXIST when
+ * the subject is there already (err names its entry and role), -EINVAL.
  */
 MUST_USE int store_server_add(struct store *st, const struct store_server *in,
-    const struct store_author *who, uint32_t *id_r, char err[STORE_ERR]);
-/* By number or by subject.  -ENOENT with err. */
+			      const struct store_author *who, uint32_t *id_r,
+			      char err[STORE_ERR]);
+/* By number or by subject.  -ENOENT; -EINVAL when it can be neither. */
 MUST_USE int store_server_remove(struct store *st, const char *subject_or_id,
-    const struct store_author *who, char err[STORE_ERR]);
-/* Visits in order of number until fn returns non-zero, which is returned. */
+				 const struct store_author *who,
+				 char err[STORE_ERR]);
+/* Visits in order of number until fn returns non-zero, which is returned.  fn
+ * may read the store but not change it. */
 MUST_USE int store_servers_each(struct store *st,
-    int (*fn)(void *arg, const struct store_server *s), void *arg);
+				int (*fn)(void *arg,
+					  const struct store_server *s),
+				void *arg);
 MUST_USE int store_server_find(struct store *st, const char *subject_or_id,
-    struct store_server *out_r);
+			       struct store_server *out_r);
 size_t store_servers_count(struct store *st);
 
 /* The snapshot of the present generation.  Descriptor (caller's) or -errno. */
 MUST_USE int store_table_build(struct store *st);
 
 /* --- history --------------------------------------------------------- */
+/* The last 10,000 changes are kept, each with all that undoing it needs. */
 struct store_change {
 	uint64_t generation;
 	uint64_t when; /* CLOCK_REALTIME ns */
@@ -115,7 +133,7 @@ struct store_change {
 	char what[512]; /* "set tenant_url: "" -> "https://..."", no secret */
 };
 /* Newest first, at most max.  Number of them or -errno. */
-MUST_USE int store_history(
-    struct store *st, struct store_change *out_r, size_t max);
+MUST_USE int store_history(struct store *st, struct store_change *out_r,
+			   size_t max);
 
 #endif

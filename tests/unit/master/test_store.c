@@ -1,0 +1,528 @@
+/* store: opening it, who may, what is refused; settings, history, undo. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+
+#include "tests/unit/master/store_fixture.h"
+
+/* All of a file of the store; caller frees. */
+static char *
+slurp(const char *name, size_t *len_r)
+{
+	char path[160], *data;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", fx_dir, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(fd_read_all(fd, 1U << 28, &data, len_r), 0);
+	close(fd);
+	return data;
+}
+
+/* --- opening
+ * ------------------------------------------------------------------- */
+
+static void
+new_store_is_private_and_empty(void **state)
+{
+	struct stat st;
+	char path[160];
+
+	(void)state;
+	assert_int_equal(stat(fx_dir, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", fx_dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(store_generation(fx), 0);
+	assert_int_equal(store_servers_count(fx), 0);
+	fx_reopen();
+	assert_int_equal(store_generation(fx), 0);
+}
+
+/* Children must not inherit it, and it must be as durable as LMDB can be. */
+static void
+environment_is_safe(void **state)
+{
+	unsigned flags;
+	struct dirent *e;
+	DIR *d;
+
+	(void)state;
+	assert_int_equal(mdb_env_get_flags(fx->env, &flags), 0);
+	assert_int_equal(flags & (MDB_NOSYNC | MDB_NOMETASYNC | MDB_WRITEMAP |
+				  MDB_MAPASYNC | MDB_NOMEMINIT | MDB_NOLOCK),
+			 0);
+	d = opendir("/proc/self/fd");
+	assert_non_null(d);
+	while ((e = readdir(d)) != NULL) {
+		char link[300], target[300] = "";
+		uint64_t fd;
+
+		if (str_u64(slice_of(e->d_name), 1 << 20, &fd) != 0)
+			continue;
+		(void)snprintf(link, sizeof(link), "/proc/self/fd/%s",
+			       e->d_name);
+		(void)!readlink(link, target, sizeof(target) - 1);
+		if (strstr(target, fx_dir) != NULL &&
+		    (fcntl((int)fd, F_GETFD) & FD_CLOEXEC) == 0)
+			fail_msg("%s is inherited", target);
+	}
+	closedir(d);
+}
+
+static void
+open_directory_is_refused(void **state)
+{
+	(void)state;
+	store_close(&fx);
+	assert_int_equal(chmod(fx_dir, 0750), 0);
+	fx_refused(-EACCES, "mode 750");
+	assert_int_equal(chmod(fx_dir, 0701), 0);
+	fx_refused(-EACCES, "open to others");
+	assert_int_equal(chmod(fx_dir, 0700), 0);
+	fx_open();
+}
+
+static void
+odd_directories_are_refused(void **state)
+{
+	(void)state;
+	store_close(&fx);
+	(void)snprintf(fx_dir, sizeof(fx_dir), "%s/no/such", fx_top);
+	fx_refused(-ENOENT, "cannot be made");
+	(void)snprintf(fx_dir, sizeof(fx_dir), "%s", fx_key);
+	fx_refused(-ENOTDIR, "cannot be opened");
+}
+
+static void
+second_opener_is_told_who_has_it(void **state)
+{
+	char pid[32];
+	int status;
+	pid_t child;
+
+	(void)state;
+	(void)snprintf(pid, sizeof(pid), "pid %d", (int)getpid());
+	fx_refused(-EBUSY, pid); /* in the same process */
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) { /* and in another; it touches no key */
+		struct store *st;
+		int r = store_open(&st, fx_dir, NULL, fx_err);
+
+		_exit(r == -EBUSY && strstr(fx_err, pid) != NULL ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	/* The first one works on, and leaves no lock behind. */
+	assert_int_equal(fx_set("tenant_id", "contoso.test"), 0);
+	fx_reopen();
+}
+
+static void
+wrong_key_is_refused(void **state)
+{
+	char *a, *b;
+	size_t alen, blen;
+
+	(void)state;
+	assert_int_equal(fx_cred("default", "id-1", "secret"), 0);
+	store_close(&fx);
+	seal_free(&fx_seal);
+	assert_int_equal(unlink(fx_key), 0);
+	assert_int_equal(
+	    seal_load(&fx_seal, fx_key, true, fx_err, sizeof(fx_err)), 0);
+	a = slurp("data.mdb", &alen);
+	fx_refused(-EBADMSG, "sealing key is not the one");
+	b = slurp("data.mdb", &blen);
+	assert_int_equal(alen, blen);
+	assert_memory_equal(a, b, alen);
+	free(a);
+	free(b);
+}
+
+static void
+meta_write(const char *name, const void *data, size_t len)
+{
+	MDB_val k = {strlen(name), (void *)(uintptr_t)name};
+	MDB_val v = {len, (void *)(uintptr_t)data};
+	MDB_txn *txn;
+
+	assert_int_equal(mdb_txn_begin(fx->env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_put(txn, fx->db[DB_META], &k, &v, 0), 0);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+}
+
+static void
+newer_schema_is_left_alone(void **state)
+{
+	static const uint8_t newer[4] = {STORE_SCHEMA + 1, 0, 0, 0};
+	char *a, *b;
+	size_t alen, blen;
+
+	(void)state;
+	assert_int_equal(fx_set("tenant_id", "contoso.test"), 0);
+	meta_write("schema", newer, sizeof(newer));
+	/* Another sealing as well: the schema is what is said. */
+	meta_write("canary", "?", 1);
+	store_close(&fx);
+	a = slurp("data.mdb", &alen);
+	fx_refused(-EPROTO, "newer version (schema 2");
+	b = slurp("data.mdb", &blen);
+	assert_int_equal(alen, blen);
+	assert_memory_equal(a, b, alen);
+	free(a);
+	free(b);
+}
+
+static void
+damaged_meta_is_refused(void **state)
+{
+	(void)state;
+	meta_write("generation", "1234567", 7);
+	store_close(&fx);
+	fx_refused(-EUCLEAN, "generation");
+}
+
+static void
+damaged_schema_is_refused(void **state)
+{
+	(void)state;
+	meta_write("schema", "\1\0\0", 3);
+	store_close(&fx);
+	fx_refused(-EUCLEAN, "schema");
+}
+
+static void
+moved_canary_is_refused(void **state)
+{
+	uint8_t sealed[64];
+	ssize_t n = seal_close(fx_seal, SLICE_LIT("credential/1"),
+			       "rms-connector store", 19, sealed);
+
+	(void)state;
+	assert_true(n > 0);
+	meta_write("canary", sealed, (size_t)n);
+	store_close(&fx);
+	fx_refused(-EBADMSG, "sealing key");
+}
+
+static void
+foreign_file_is_refused(void **state)
+{
+	char path[160];
+	FILE *f;
+
+	(void)state;
+	store_close(&fx);
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", fx_dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	for (int i = 0; i < 10000; i++)
+		fputs("not a database\n", f);
+	assert_int_equal(fclose(f), 0);
+	fx_refused(-EUCLEAN, "cannot be opened");
+}
+
+static void
+foreign_database_is_refused(void **state)
+{
+	char path[160];
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+
+	(void)state;
+	store_close(&fx);
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", fx_dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_set_maxdbs(env, 2), 0);
+	assert_int_equal(mdb_env_open(env, fx_dir, 0, 0600), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_dbi_open(txn, "mail", MDB_CREATE, &dbi), 0);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+	fx_refused(-EUCLEAN, "not a store of ours");
+}
+
+/* Cut anywhere, it is refused; or what was lost was free, and all is there. */
+static void
+cut_file_is_refused(void **state)
+{
+	char path[160], name[64], err[STORE_ERR];
+	unsigned refused = 0;
+	struct stat st;
+	struct store *s;
+
+	(void)state;
+	for (int i = 1; i <= 200; i++) {
+		(void)snprintf(name, sizeof(name), "s%d$@CONTOSO.TEST", i);
+		assert_true(fx_add(name, SERVER_FCI) > 0);
+	}
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", fx_dir);
+	assert_int_equal(stat(path, &st), 0);
+	store_close(&fx);
+	for (off_t len = st.st_size - 100; len > 0; len -= 4096) {
+		assert_int_equal(truncate(path, len), 0);
+		if (store_open(&s, fx_dir, fx_seal, err) == 0) {
+			assert_int_equal(store_servers_count(s), 200);
+			assert_int_equal(fx_agrees(s, 0), 200);
+			store_close(&s);
+		} else {
+			refused++;
+		}
+	}
+	assert_true(refused > 20);
+}
+
+/* --- settings
+ * ------------------------------------------------------------------ */
+
+static void
+settings_last(void **state)
+{
+	struct conf *c = malloc(sizeof(*c));
+
+	(void)state;
+	assert_int_equal(fx_set("tenant_url", "https://a.rms.eu.aadrm.com"), 0);
+	assert_int_equal(fx_set("cloud_path_prefix", "/_wmcs/oauth2"), 0);
+	assert_int_equal(store_generation(fx), 2);
+	fx_reopen();
+	assert_int_equal(store_generation(fx), 2);
+	conf_defaults(c);
+	assert_int_equal(store_settings_get(fx, c), 0);
+	assert_string_equal(c->tenant_url.s, "https://a.rms.eu.aadrm.com");
+	assert_string_equal(c->cloud_path_prefix.s, "/_wmcs/oauth2");
+	assert_string_equal(c->cloud.s, "AzureCloud"); /* default */
+	/* "" is a value too. */
+	assert_int_equal(fx_set("tenant_url", ""), 0);
+	conf_defaults(c);
+	assert_int_equal(store_settings_get(fx, c), 0);
+	assert_string_equal(c->tenant_url.s, "");
+	free(c);
+}
+
+static void
+bad_settings_change_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(fx_set("tenant_urll", "https://a.test"), -ENOENT);
+	fx_says("tenant_url");
+	assert_int_equal(fx_set("tenant_url", "http://a.test"), -EINVAL);
+	assert_true(fx_err[0] != '\0');
+	assert_true(fx_set("cloud", "MyCloud") < 0);
+	assert_int_equal(store_generation(fx), 0);
+	assert_int_equal(fx_agrees(fx, 0), 0);
+}
+
+static void
+same_value_is_no_change(void **state)
+{
+	(void)state;
+	assert_int_equal(fx_set("tenant_id", "contoso.test"), 0);
+	assert_int_equal(fx_set("tenant_id", "contoso.test"), 0);
+	assert_int_equal(store_generation(fx), 1);
+}
+
+static void
+row_write(enum store_db db, const char *key, const void *data, size_t len)
+{
+	MDB_val k = {strlen(key), (void *)(uintptr_t)key};
+	MDB_val v = {len, (void *)(uintptr_t)data};
+	MDB_txn *txn;
+
+	assert_int_equal(mdb_txn_begin(fx->env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_put(txn, fx->db[db], &k, &v, 0), 0);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+}
+
+/* Of another version of the program, or damaged: the others count. */
+static void
+unacceptable_stored_settings_keep_defaults(void **state)
+{
+	struct conf *c = malloc(sizeof(*c));
+
+	(void)state;
+	assert_int_equal(fx_set("tenant_id", "contoso.test"), 0);
+	row_write(DB_SETTINGS, "gone", "\1\1\0\0\0x", 6);
+	row_write(DB_SETTINGS, "cloud", "\1\1\0\0\0x", 6);
+	row_write(DB_SETTINGS, "token_scope", "\1\377\0\0\0x", 6);
+	row_write(DB_SETTINGS, "header_role", "", 0);
+	log_set_level((enum log_level)0);
+	conf_defaults(c);
+	assert_int_equal(store_settings_get(fx, c), 0);
+	assert_string_equal(c->tenant_id.s, "contoso.test");
+	assert_string_equal(c->cloud.s, "AzureCloud");
+	assert_string_equal(c->token_scope.s, "https://aadrm.com/.default");
+	assert_string_equal(c->header_role.s, "");
+	/* and can be set right */
+	assert_int_equal(fx_set("cloud", "AzureChinaCloud"), 0);
+	conf_defaults(c);
+	assert_int_equal(store_settings_get(fx, c), 0);
+	assert_string_equal(c->cloud.s, "AzureChinaCloud");
+	free(c);
+}
+
+/* --- history
+ * ------------------------------------------------------------------- */
+
+static void
+history_tells_who_and_what(void **state)
+{
+	struct store_change h[8];
+
+	(void)state;
+	assert_int_equal(store_history(fx, h, 8), 0);
+	assert_int_equal(fx_set("tenant_url", "https://a.test"), 0);
+	assert_int_equal(fx_set("tenant_url", "https://b.test"), 0);
+	assert_int_equal(fx_add("S-1-5-21-1-2-3-500", SERVER_EXCHANGE), 1);
+	fx_reopen();
+	assert_int_equal(store_history(fx, h, 8), 3);
+	assert_int_equal(h[0].generation, 3);
+	assert_int_equal(h[2].generation, 1);
+	assert_string_equal(h[2].what,
+			    "set tenant_url: \"\" -> \"https://a.test\"");
+	assert_string_equal(
+	    h[1].what,
+	    "set tenant_url: \"https://a.test\" -> \"https://b.test\"");
+	assert_string_equal(
+	    h[0].what, "add server 1: S-1-5-21-1-2-3-500 role exchange name "
+		       "\"name of S-1-5-21-1-2-3-500\"");
+	for (int i = 0; i < 3; i++)
+		assert_string_equal(h[i].author, fx_who.name);
+	assert_true(h[0].when >= h[1].when && h[2].when > 1500000000000000000);
+	assert_int_equal(store_history(fx, h, 2), 2);
+	assert_int_equal(h[1].generation, 2);
+	assert_int_equal(store_history(fx, h, 0), 0);
+}
+
+static void
+history_is_bounded(void **state)
+{
+	struct store_change h[40];
+	char text[32];
+
+	(void)state;
+	fx->history_max = 20;
+	for (int i = 0; i < 50; i++) {
+		(void)snprintf(text, sizeof(text), "t%d.test", i);
+		assert_int_equal(fx_set("tenant_id", text), 0);
+	}
+	assert_int_equal(store_history(fx, h, 40), 20);
+	assert_int_equal(h[0].generation, 50);
+	assert_int_equal(h[19].generation, 31);
+	assert_int_equal(fx_agrees(fx, 1), 20);
+}
+
+static int
+undo(struct store_tx *tx, void *arg)
+{
+	uint64_t *g = arg;
+
+	return store_history_revert(tx, *g);
+}
+
+static int
+undo_of(uint64_t g)
+{
+	return store_change(fx, &fx_who, undo, &g, fx_err);
+}
+
+/* What the history holds is enough to go back, and forward again. */
+static void
+every_kind_of_change_can_be_taken_back(void **state)
+{
+	struct store_server s;
+	struct msg_creds creds;
+	struct conf *c = malloc(sizeof(*c));
+
+	(void)state;
+	assert_int_equal(fx_set("tenant_id", "one.test"), 0);	       /* 1 */
+	assert_int_equal(fx_set("tenant_id", "two.test"), 0);	       /* 2 */
+	assert_int_equal(fx_cred("default", "id-1", "old secret"), 0); /* 3 */
+	assert_int_equal(fx_cred("default", "id-2", "new secret"), 0); /* 4 */
+	assert_int_equal(fx_add("a@B.TEST", SERVER_FCI), 1);	       /* 5 */
+	assert_int_equal(store_server_remove(fx, "1", &fx_who, fx_err),
+			 0); /* 6 */
+	assert_int_equal(store_cred_remove(fx, "default", &fx_who, fx_err),
+			 0); /* 7 */
+	assert_int_equal(fx_agrees(fx, 0), 7);
+
+	assert_int_equal(undo_of(7), 0); /* 8 */
+	assert_int_equal(store_generation(fx), 8);
+	assert_int_equal(store_creds_open(fx, &creds), 0);
+	assert_string_equal(creds.cred[0].secret, "new secret");
+	assert_int_equal(undo_of(4), 0);
+	assert_int_equal(store_creds_open(fx, &creds), 0);
+	assert_string_equal(creds.cred[0].secret, "old secret");
+	assert_string_equal(creds.cred[0].client_id, "id-1");
+	assert_int_equal(undo_of(6), 0);
+	assert_int_equal(store_server_find(fx, "a@B.TEST", &s), 0);
+	assert_int_equal(s.id, 1);
+	/* Not over what has changed since, and then not half. */
+	assert_int_equal(undo_of(1), -EUCLEAN);
+	fx_says("changed since");
+	assert_int_equal(undo_of(99), -ENOENT);
+	assert_int_equal(undo_of(2), 0);
+	conf_defaults(c);
+	assert_int_equal(store_settings_get(fx, c), 0);
+	assert_string_equal(c->tenant_id.s, "one.test");
+	/* An undo can be undone. */
+	assert_int_equal(undo_of(store_generation(fx)), 0);
+	conf_defaults(c);
+	assert_int_equal(store_settings_get(fx, c), 0);
+	assert_string_equal(c->tenant_id.s, "two.test");
+	assert_int_equal(fx_agrees(fx, 0), (int)store_generation(fx));
+	free(c);
+}
+
+static void
+author_and_text_cannot_break_a_line(void **state)
+{
+	char mem[64];
+	struct sbuf b;
+
+	(void)state;
+	sbuf_init(&b, mem, sizeof(mem));
+	store_quote(&b, SLICE_LIT("a\nb\"c\\d\x7f"));
+	assert_string_equal(mem, "\"a\\x0Ab\\x22c\\x5Cd\\x7F\"");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    FX_TEST(new_store_is_private_and_empty),
+	    FX_TEST(environment_is_safe),
+	    FX_TEST(open_directory_is_refused),
+	    FX_TEST(odd_directories_are_refused),
+	    FX_TEST(second_opener_is_told_who_has_it),
+	    FX_TEST(wrong_key_is_refused),
+	    FX_TEST(newer_schema_is_left_alone),
+	    FX_TEST(damaged_meta_is_refused),
+	    FX_TEST(damaged_schema_is_refused),
+	    FX_TEST(moved_canary_is_refused),
+	    FX_TEST(foreign_file_is_refused),
+	    FX_TEST(foreign_database_is_refused),
+	    FX_TEST(cut_file_is_refused),
+	    FX_TEST(settings_last),
+	    FX_TEST(bad_settings_change_nothing),
+	    FX_TEST(same_value_is_no_change),
+	    FX_TEST(unacceptable_stored_settings_keep_defaults),
+	    FX_TEST(history_tells_who_and_what),
+	    FX_TEST(history_is_bounded),
+	    FX_TEST(every_kind_of_change_can_be_taken_back),
+	    FX_TEST(author_and_text_cannot_break_a_line),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
