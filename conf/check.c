@@ -161,9 +161,9 @@ check_https_url(const char *s)
 const char *
 check_path_prefix(const char *s)
 {
-	struct slice rest = slice_of(s);
+	struct slice rest = {s, strlen(s)};
 
-	if (rest.p[0] != '/')
+	if (s[0] != '/')
 		return "it does not begin with a slash, write it like /x/y";
 	if (rest.len == 1)
 		return NULL;

@@ -211,6 +211,7 @@ on_section(cfg_t *cfg, cfg_opt_t *opt)
 }
 
 /* What libconfuse says, in our words; it stops after it. */
+PRINTF(3, 0)
 static void
 report_syntax(struct parse *p, unsigned line, const char *fmt, va_list ap)
 {
@@ -269,6 +270,7 @@ report_syntax(struct parse *p, unsigned line, const char *fmt, va_list ap)
 			text);
 }
 
+PRINTF(2, 0)
 static void
 on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
@@ -359,9 +361,12 @@ pass(struct parse *p, const char *text)
 	now = p;
 	r = cfg_parse_buf(cfg, text);
 	now = NULL;
-	cfg_free(cfg);
+	/* It refuses an empty name without a word. */
 	if (r != CFG_SUCCESS && p->e->n == 0 && !p->again)
-		return -ENOMEM; /* nothing else fails without a word */
+		conf_errors_add(p->e, p->path, line_of(cfg),
+				"the parser cannot read on, usually a name is "
+				"missing or \"\", correct the line");
+	cfg_free(cfg);
 	return 0;
 }
 

@@ -14,6 +14,8 @@
 struct guard {
 	char *p;
 	unsigned line;
+	size_t depth;	 /* sections that are open */
+	unsigned opened; /* line of the outermost of them */
 	size_t nerrors;
 	guard_error *report;
 	void *arg;
@@ -144,6 +146,18 @@ other(struct guard *g)
 	skip_to_eol(g);
 }
 
+/* libconfuse takes a section that the file does not end.  A brace too many
+ * it refuses itself. */
+static void
+brace(struct guard *g)
+{
+	if (*g->p == '{' && g->depth++ == 0)
+		g->opened = g->line;
+	else if (*g->p == '}' && g->depth > 0)
+		g->depth--;
+	g->p++;
+}
+
 size_t
 guard_clean(char *text, guard_error *report, void *arg)
 {
@@ -153,9 +167,10 @@ guard_clean(char *text, guard_error *report, void *arg)
 		if (*g.p == '\n') {
 			g.line++;
 			g.p++;
-		} else if (*g.p == ' ' || *g.p == '\t' || *g.p == '=' ||
-			   *g.p == '{' || *g.p == '}') {
+		} else if (*g.p == ' ' || *g.p == '\t' || *g.p == '=') {
 			g.p++;
+		} else if (*g.p == '{' || *g.p == '}') {
+			brace(&g);
 		} else if (g.p[0] == '\r' && g.p[1] == '\n') {
 			*g.p++ = ' '; /* a file from a Windows editor */
 		} else if (*g.p == '#' || (g.p[0] == '/' && g.p[1] == '/')) {
@@ -170,5 +185,8 @@ guard_clean(char *text, guard_error *report, void *arg)
 			other(&g);
 		}
 	}
+	if (g.depth > 0)
+		refuse(&g, g.opened,
+		       "section without an end, its } is missing, add it");
 	return g.nerrors;
 }

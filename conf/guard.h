@@ -2,10 +2,10 @@
  * guard: makes the text of a configuration file safe for libconfuse.
  *
  * libconfuse 3.3 expands ${VARIABLE} from the environment, drops characters
- * that it has no use for, counts a line with a comment twice, and keeps its
- * place in an unfinished string for the next file.  So the text is looked at
- * first: comments become blanks, and what is not plain is refused with the
- * line it is on.
+ * that it has no use for, counts a line with a comment twice, and takes a
+ * comment or section that never ends.  So the text is looked at first:
+ * comments become blanks, and what is not plain is refused with the line it
+ * is on.
  *
  * What is left consists of words, quoted texts within one line, and = { }.
  */

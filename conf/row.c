@@ -369,8 +369,8 @@ conf_row_bounds(const struct conf_row *row, char out_r[CONF_TEXT_MAX])
 		sbuf_str(&b, "true or false");
 		break;
 	case CONF_T_STR:
-		sbuf_fmt(&b, "%s %lld characters",
-			 row->min > 0 ? "1 to" : "up to", (long long)row->max);
+		sbuf_fmt(&b, "%lld to %lld characters", (long long)row->min,
+			 (long long)row->max);
 		break;
 	case CONF_T_PATH:
 		sbuf_str(&b, "a path");

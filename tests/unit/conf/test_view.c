@@ -21,13 +21,14 @@ fill(void **state)
 	(void)state;
 	conf_defaults(&defaults);
 	conf_defaults(&a);
-	a.idle_timeout_ms = 5000;		  /* R */
-	a.keeper_queue_max = 7;			  /* K */
-	a.token_timeout_ms = 1234;		  /* C */
-	a.connection_auth = false;		  /* R */
-	memcpy(a.keytab.s, "/secret.keytab", 15); /* M */
-	memcpy(a.tenant_url.s, "https://t", 10);  /* M R C */
-	memcpy(a.tenant_id.s, "contoso", 8);	  /* M C */
+	a.idle_timeout_ms = 5000;		   /* R */
+	a.keeper_queue_max = 7;			   /* K */
+	a.token_timeout_ms = 1234;		   /* C */
+	a.connection_auth = false;		   /* R */
+	memcpy(a.krb5_config.s, "/krb5.conf", 11); /* M K */
+	memcpy(a.keytab.s, "/secret.keytab", 15);  /* M */
+	memcpy(a.tenant_url.s, "https://t", 10);   /* M R C */
+	memcpy(a.tenant_id.s, "contoso", 8);	   /* M C */
 	a.nlisteners = 2;
 	for (size_t i = 0; i < 2; i++) {
 		conf_listener_defaults(&a.listener[i]);
@@ -75,8 +76,13 @@ test_others(void **state)
 	(void)state;
 	assert_int_equal(conf_view_unpack(&b, ROLE_KEEPER, body, len), 0);
 	assert_int_equal(b.keeper_queue_max, 7);
+	assert_string_equal(b.krb5_config.s, "/krb5.conf");
 	assert_int_equal(b.nlisteners, 0);
 	assert_string_equal(b.tenant_url.s, "");
+	/* Nor is that of a build with other members. */
+	body[0] ^= 1;
+	assert_int_equal(conf_view_unpack(&b, ROLE_KEEPER, body, len), -EPROTO);
+	body[0] ^= 1;
 	/* One role's view is not another's. */
 	assert_int_equal(conf_view_unpack(&b, ROLE_CLOUD, body, len), -EPROTO);
 	len = conf_view_pack(&a, ROLE_CLOUD, body, sizeof(body));

@@ -1,0 +1,532 @@
+/*
+ * rms-connector.conf as its writer sees it: what is taken, and that every
+ * fault is told with its line.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf/conf_file.h"
+#include "conf/conf_keytab.h"
+#include "shm/base/fd.h"
+#include "shm/base/log.h"
+
+static struct conf c;
+static struct conf_errors e;
+static char dir[] = "/tmp/test_conf_file.XXXXXX";
+
+static int
+parse(const char *text)
+{
+	return conf_file_parse("x.conf", text, &c, &e);
+}
+
+/* The text is refused, and these are its errors, in order, each a part of the
+ * message from its start. */
+static void
+refused(const char *text, size_t n, const char *const *want)
+{
+	if (parse(text) != -EINVAL)
+		fail_msg("taken: %s", text);
+	for (size_t i = 0; i < MIN(n, e.n); i++)
+		if (strncmp(e.text[i], want[i], strlen(want[i])) != 0)
+			fail_msg("got \"%s\", want \"%s\"", e.text[i], want[i]);
+	if (e.n != n)
+		fail_msg("%zu errors, want %zu: %s", e.n, n, e.text[0]);
+}
+#define REFUSED(text, ...)                                                    \
+	refused(text, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), \
+		(const char *[]){__VA_ARGS__})
+
+static void
+test_good_file(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("# a comment with \"quotes\" and ${HOME}\n"
+			       "workers = 3  // another\r\n"
+			       "/* two\n lines */ log_level = 'debug'\n"
+			       "idle_timeout_ms = \"90s\" body_bytes_max=8M\n"
+			       "keytab = /etc/krb5.keytab\n"
+			       "listener http { }\n"
+			       "listener \"https\" {\n\tport = \"443\"\n"
+			       "\taddress = \"::1\"\n\ttls = true }"),
+			 0);
+	assert_int_equal(e.n, 0);
+	assert_int_equal(c.workers, 3);
+	assert_string_equal(c.log_level.s, "debug");
+	assert_int_equal(c.idle_timeout_ms, 90000);
+	assert_int_equal(c.body_bytes_max, 8 << 20);
+	assert_string_equal(c.keytab.s, "/etc/krb5.keytab");
+	assert_int_equal(c.nlisteners, 2);
+	assert_string_equal(c.listener[0].name, "http");
+	assert_int_equal(c.listener[0].port, 80);
+	assert_string_equal(c.listener[1].name, "https");
+	assert_int_equal(c.listener[1].port, 443);
+	assert_string_equal(c.listener[1].address.s, "::1");
+	assert_true(c.listener[1].tls);
+	assert_false(c.listener[0].tls);
+	assert_int_equal(parse(""), 0);
+	assert_int_equal(parse("\n\n# nothing\n#"), 0);
+	assert_int_equal(c.nlisteners, 0);
+}
+
+static void
+test_all_errors_with_their_lines(void **state)
+{
+	(void)state;
+	REFUSED(
+	    "# one\nworkrs = 3\n/* three\nfour */\nworkers = 99\n"
+	    "log_level = loud\nworkers = 4\nbanana = 1\n"
+	    "listener a {\n  prot = 80\n  port = 0\n  workers = 2 }\n"
+	    "port = 80\ntenant_url = \"https://x\"\ninclude = \"/x\"\n",
+	    "x.conf:2: workrs: not known, no directive has this name, did you "
+	    "mean workers?",
+	    "x.conf:5: workers = 99: too large, choose 0 to 64",
+	    "x.conf:6: log_level = loud: not one of the choices, write info",
+	    "x.conf:7: workers: set twice, line 5 sets it already, remove one",
+	    "x.conf:8: banana: not known, no directive has this name, remove",
+	    "x.conf:10: prot: not known, no directive has this name, did you "
+	    "mean port?",
+	    "x.conf:11: port = 0: too small, choose 1 to 65535",
+	    "x.conf:12: workers: not known in a listener, it belongs to the "
+	    "node, move it out",
+	    "x.conf:13: port: not known here, it belongs to a listener, move",
+	    "x.conf:14: tenant_url: not known here, all nodes share it, use "
+	    "rmsctl set",
+	    "x.conf:15: include: not known, one file holds all");
+}
+
+static void
+test_structure(void **state)
+{
+	(void)state;
+	REFUSED("workers 3\n", "x.conf:1: workers: no = follows it");
+	REFUSED("\nworkers = { }\n", "x.conf:2: {: not expected here");
+	REFUSED("workers =\n", "x.conf:2: the file ends within");
+	REFUSED("\nlistener a {\n", "x.conf:2: section without an end");
+	REFUSED("listener a { }\n}\n", "x.conf:2: } closes nothing");
+	REFUSED("listener { }\n", "x.conf:1: listener: it has no name");
+	REFUSED("listener a port = 3\n", "x.conf:1: listener: no { follows");
+	REFUSED("listener a { }\nlistener a { }\n",
+		"x.conf:2: a: a listener of this name exists already");
+	REFUSED("listener a { port = 1\nport = 2 }\n",
+		"x.conf:2: port: set twice, line 1");
+	REFUSED("\n\"\" = 3\n", "x.conf:2: the parser cannot read on");
+	REFUSED("listener \"a b\" { }\n", "x.conf:1: listener a b: not a name");
+	REFUSED("listener \"\" { }\n", "x.conf:1: listener : not a name");
+	REFUSED("server a { }\n", "x.conf:1: server: not known");
+	REFUSED("workers = 3\nlistener a {\n listener b { } }\n",
+		"x.conf:3: listener: not known");
+	REFUSED("include(\"/etc/passwd\")\n", "x.conf:1: character that only");
+}
+
+/* What libconfuse would take in its own way. */
+static void
+test_surprises(void **state)
+{
+	(void)state;
+	setenv("TEST_CONF", "7", 1);
+	REFUSED("\nworkers = \"${TEST_CONF}\"\n",
+		"x.conf:2: ${...}, variables");
+	REFUSED("workers = ${TEST_CONF}\n", "x.conf:1: character that only");
+	REFUSED("keytab = \"/a\\x41\"\n", "x.conf:1: backslash");
+	REFUSED("keytab = \"/a\nworkers = 3\n",
+		"x.conf:1: text without an end");
+	REFUSED("\n\n/* never closed\nworkers = 3\n",
+		"x.conf:3: comment without an end");
+	/* A scanner left in the middle of a string would show here. */
+	assert_int_equal(parse("workers = 5\n"), 0);
+	assert_int_equal(c.workers, 5);
+	REFUSED("cloud_addresses += 127.0.0.1\n",
+		"x.conf:1: character that only");
+	REFUSED("cloud_addresses = 127.0.0.1,127.0.0.2\n",
+		"x.conf:1: character that only");
+	REFUSED("user = a#b\n", "x.conf:1: comment or quote within a word");
+	REFUSED("node_name = http://x\n", "x.conf:1: comment or quote within");
+	REFUSED("user = a\"b\"\n", "x.conf:1: comment or quote within a word");
+	REFUSED("workers = 3;\n", "x.conf:1: character that has no place");
+	REFUSED("user = \x01\n", "x.conf:1: character that has no place");
+	REFUSED("user = \"\x01\"\n", "x.conf:1: control character");
+	REFUSED("user = b\xc3\xbc\n", "x.conf:1: character that only");
+	REFUSED("\"listener=a|port\" = 3\n", "x.conf:1: no sub-section");
+	REFUSED("listener a { }\n\"listener=a|port\" = 3\n", "x.conf:2: port:");
+}
+
+static void
+test_many_errors_are_counted(void **state)
+{
+	char text[4096], *p = text;
+
+	(void)state;
+	for (int i = 0; i < 40; i++)
+		p += snprintf(p, 32, "workers = x%d\n", i);
+	assert_int_equal(parse(text), -EINVAL);
+	assert_int_equal(e.n, 40 + 39); /* each wrong, all but one twice */
+	assert_true(strncmp(e.text[15], "x.conf:8:", 9) == 0 ||
+		    strncmp(e.text[15], "x.conf:9:", 9) == 0);
+	for (p = text; p < text + 3000;)
+		p += snprintf(p, 64, "unknown%d = 1\n", (int)(p - text));
+	assert_int_equal(parse(text), -EINVAL);
+	assert_int_equal(e.n, 17);
+	for (p = text; p < text + 2000;)
+		p += snprintf(p, 64, "listener l%d { }\n", (int)(p - text));
+	assert_int_equal(parse(text), -EINVAL);
+	assert_int_equal(c.nlisteners, CONF_LISTENERS_MAX);
+}
+
+/* --- files ------------------------------------------------------------ */
+
+static const char *
+path_of(const char *name)
+{
+	static char path[8][256];
+	static unsigned turn;
+	char *p = path[turn++ % 8];
+
+	snprintf(p, 256, "%s/%s", dir, name);
+	return p;
+}
+
+static const char *
+write_file(const char *name, const void *data, size_t len, mode_t mode)
+{
+	const char *path = path_of(name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fd_write_all(fd, data, len), 0);
+	assert_int_equal(fchmod(fd, mode), 0);
+	fd_close(&fd);
+	return path;
+}
+
+static void
+test_load(void **state)
+{
+	const char *path = write_file("c", "workers = 2\n", 12, 0644);
+
+	(void)state;
+	assert_int_equal(conf_file_load(path, &c, &e), 0);
+	assert_int_equal(c.workers, 2);
+	assert_int_equal(conf_file_load(path_of("none"), &c, &e), -ENOENT);
+	assert_int_equal(e.n, 1);
+	assert_non_null(strstr(e.text[0], "none: cannot be read, No such"));
+	assert_int_equal(conf_file_load(dir, &c, &e), -EINVAL);
+	path = write_file("nul", "workers = 2\0\n", 13, 0644);
+	assert_int_equal(conf_file_load(path, &c, &e), -EINVAL);
+	assert_non_null(strstr(e.text[0], "NUL byte"));
+	assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
+	assert_int_equal(conf_file_load(path_of("fifo"), &c, &e), -EINVAL);
+}
+
+static void
+test_sample_parses(void **state)
+{
+	static char text[65536];
+	FILE *f = fmemopen(text, sizeof(text), "w");
+	struct conf d;
+	char *p;
+
+	(void)state;
+	conf_print_sample(f);
+	fclose(f);
+	assert_int_equal(parse(text), 0);
+	assert_int_equal(c.nlisteners, 1);
+	/* With every default uncommented it means the same. */
+	d = c;
+	for (p = text; (p = strstr(p, "\n#")) != NULL; p++)
+		if (p[2] >= 'a' && p[2] <= 'z' &&
+		    strncmp(p + 2, "listener", 8) != 0 &&
+		    p < strstr(text, "\n# ---- Listeners"))
+			p[1] = ' ';
+	assert_int_equal(parse(text), 0);
+	assert_memory_equal(&c, &d, sizeof(c));
+}
+
+/* --- conf_file_check --------------------------------------------------- */
+
+static EVP_PKEY *
+make_pair(const char *cert, const char *key, long valid_s, EVP_PKEY *with)
+{
+	EVP_PKEY *k = with != NULL ? with : EVP_EC_gen("P-256");
+	X509 *x = X509_new();
+	FILE *f;
+
+	X509_gmtime_adj(X509_getm_notBefore(x), -100000);
+	X509_gmtime_adj(X509_getm_notAfter(x), valid_s);
+	X509_set_pubkey(x, k);
+	assert_true(X509_sign(x, k, EVP_sha256()) > 0);
+	f = fopen(cert, "w");
+	assert_int_equal(PEM_write_X509(f, x), 1);
+	fclose(f);
+	X509_free(x);
+	if (key != NULL) {
+		f = fopen(key, "w");
+		assert_int_equal(
+		    PEM_write_PrivateKey(f, k, NULL, NULL, 0, NULL, NULL), 1);
+		fclose(f);
+		assert_int_equal(chmod(key, 0600), 0);
+	}
+	return k;
+}
+
+/* A keytab of one entry, HTTP/a@R, kvno 3, AES-256. */
+static const uint8_t one_key[] = {
+    5, 2, 0,   0, 0, 59, 0, 2, 0, 1, 'R', 0, 4, 'H', 'T', 'T', 'P',
+    0, 1, 'a', 0, 0, 0,	 1, 0, 0, 0, 0,	  3, 0, 18,  0,	  32,  1,
+    1, 1, 1,   1, 1, 1,	 1, 1, 1, 1, 1,	  1, 1, 1,   1,	  1,   1,
+    1, 1, 1,   1, 1, 1,	 1, 1, 1, 1, 1,	  1, 1, 1};
+
+/* A configuration that passes; `more` is added to it. */
+static int
+check_with(const char *more)
+{
+	char text[4096];
+	const char *path;
+
+	snprintf(text, sizeof(text),
+		 "state_dir = %s/state\ncontrol_socket = %s/sock\n"
+		 "sealing_key_file = %s/sealing\ncloud_ca_file = %s/ca.pem\n"
+		 "%s",
+		 dir, dir, dir, dir, more);
+	path = write_file("check.conf", text, strlen(text), 0644);
+	assert_int_equal(conf_file_load(path, &c, &e), 0);
+	return conf_file_check(path, &c, &e);
+}
+
+static void
+check_refused(const char *more, const char *want)
+{
+	assert_int_equal(check_with(more), -EINVAL);
+	if (e.n != 1 || strstr(e.text[0], want) == NULL)
+		fail_msg("%zu errors, got \"%s\", want \"%s\"", e.n, e.text[0],
+			 want);
+}
+
+#define HTTP "listener h { port = 8080 }\n"
+
+static void
+test_check_node(void **state)
+{
+	char text[400];
+
+	(void)state;
+	assert_int_equal(check_with(HTTP), 0);
+	assert_int_equal(e.n, 0);
+	check_refused("", "check.conf: no listener, ");
+	check_refused(
+	    HTTP "listener i { port = 8080 }\n",
+	    "check.conf:6: listener i: port: 8080 on 0.0.0.0 is listener h's "
+	    "already");
+	assert_int_equal(
+	    check_with(HTTP "listener i { port = 8080 address = ::1 }\n"), 0);
+	check_refused("listener a { address = ::1 }\n"
+		      "listener b { address = 0:0:0:0:0:0:0:1 }\n",
+		      ":6: listener b: port: 80 on ");
+	check_refused(HTTP "user = no-such-user\n",
+		      ":6: user = no-such-user: ");
+	check_refused(HTTP "control_group = no-such-group\n",
+		      ":6: control_group = no-such-group: ");
+	check_refused(HTTP "krb5_config = /nonexistent/krb5.conf\n",
+		      ":6: krb5_config = /nonexistent/krb5.conf: no such file");
+	check_refused(
+	    HTTP "event_log = /nonexistent/log\n",
+	    ":6: event_log = /nonexistent/log: cannot be made or written");
+	check_refused(
+	    HTTP "libexec_dir = /nonexistent\n",
+	    ":6: libexec_dir = /nonexistent: no rms-relay to run in it");
+	check_refused(HTTP "dns_ttl_min_ms = 10m\n",
+		      ":6: dns_ttl_min_ms: more");
+	snprintf(text, sizeof(text), "%saccess_log = %s\n", HTTP, dir);
+	check_refused(text, "Is a directory");
+	write_file("sealing", "short", 5, 0600);
+	check_refused(HTTP, ":3: sealing_key_file");
+	write_file("sealing", "0123456789abcdef0123456789abcdef", 32, 0640);
+	check_refused(HTTP, "group or others may reach it");
+	write_file("sealing", "0123456789abcdef0123456789abcdef", 32, 0400);
+	assert_int_equal(check_with(HTTP), 0);
+	unlink(path_of("sealing"));
+}
+
+static void
+test_check_ca(void **state)
+{
+	(void)state;
+	write_file("ca.pem", "nothing\n", 8, 0644);
+	check_refused(HTTP, ":4: cloud_ca_file");
+	write_file(
+	    "ca.pem",
+	    "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+	    59, 0644);
+	check_refused(HTTP, "does not parse");
+	EVP_PKEY_free(make_pair(path_of("ca.pem"), NULL, 1000, NULL));
+	assert_int_equal(check_with(HTTP), 0);
+}
+
+static void
+test_check_tls(void **state)
+{
+	EVP_PKEY *k, *other;
+	char tls[600];
+	FILE *f;
+
+	(void)state;
+	k = make_pair(path_of("a.crt"), path_of("a.key"), 1000, NULL);
+	snprintf(
+	    tls, sizeof(tls),
+	    "listener s {\n port = 443\n tls = true\n certificate = %s/a.crt\n"
+	    " key = %s/a.key\n}\n",
+	    dir, dir);
+	assert_int_equal(check_with(tls), 0);
+	assert_int_equal(chmod(path_of("a.key"), 0640), 0);
+	check_refused(tls, ":9: listener s: key = ");
+	assert_non_null(strstr(e.text[0], "chmod 600"));
+	assert_int_equal(chmod(path_of("a.key"), 0600), 0);
+
+	EVP_PKEY_free(make_pair(path_of("a.crt"), NULL, -1000, k));
+	check_refused(tls, ":8: listener s: certificate = ");
+	assert_non_null(strstr(e.text[0], "expired"));
+
+	other = make_pair(path_of("a.crt"), NULL, 1000, NULL);
+	check_refused(tls, "not the key of this certificate");
+	f = fopen(path_of("a.key"), "w");
+	assert_int_equal(PEM_write_PrivateKey(f, other, EVP_aes_128_cbc(),
+					      (const unsigned char *)"x", 1,
+					      NULL, NULL),
+			 1);
+	fclose(f);
+	check_refused(tls, "the key has a passphrase");
+	EVP_PKEY_free(other);
+	write_file("a.key", "junk", 4, 0600);
+	check_refused(tls, "no private key that parses");
+	write_file("a.crt", "junk", 4, 0600);
+	assert_int_equal(check_with(tls), -EINVAL);
+	assert_int_equal(e.n, 2);
+	check_refused("listener s { key = /x }\n", "tls is not");
+	assert_int_equal(check_with("listener s { tls = true }\n"), -EINVAL);
+	assert_int_equal(e.n, 2);
+	assert_non_null(strstr(e.text[0], ":5: listener s: certificate: not "
+					  "set"));
+}
+
+static void
+count_key(void *arg, const struct conf_keytab_entry *k)
+{
+	unsigned *n = arg;
+
+	(*n)++;
+	assert_string_equal(k->principal, "HTTP/a@R");
+	assert_int_equal(k->kvno, 3);
+	assert_int_equal(k->enctype, 18);
+}
+
+static void
+test_keytab(void **state)
+{
+	uint8_t data[256] = {0};
+	unsigned n = 0;
+	const char *why;
+	size_t len = sizeof(one_key);
+
+	(void)state;
+	assert_int_equal(conf_keytab_walk(one_key, len, count_key, &n, &why),
+			 1);
+	assert_int_equal(n, 1);
+	/* Every cut is found out, but the one that leaves no entry at all. */
+	for (size_t i = 0; i < len; i++) {
+		memcpy(data, one_key, i);
+		assert_int_equal(conf_keytab_walk(data, i, NULL, NULL, &why),
+				 -EINVAL);
+		assert_non_null(why);
+	}
+	/* A hole before the entry, and the 32-bit kvno behind it. */
+	memcpy(data, "\5\2\377\377\377\374", 6);
+	memset(data + 6, 0xff, 4);
+	memcpy(data + 10, one_key + 2, len - 2);
+	data[13] = 63;
+	memcpy(data + 8 + len, "\0\0\0\3", 4);
+	data[10 + 4 + 22] = 99;
+	n = 0;
+	assert_int_equal(conf_keytab_walk(data, len + 12, count_key, &n, &why),
+			 1);
+	/* The widest hole and the widest entry. */
+	memcpy(data + 2, "\x80\0\0\0", 4);
+	assert_int_equal(conf_keytab_walk(data, 64, NULL, NULL, &why), -EINVAL);
+	memcpy(data + 2, "\x7f\xff\xff\xff", 4);
+	assert_int_equal(conf_keytab_walk(data, 64, NULL, NULL, &why), -EINVAL);
+	memcpy(data, "\5\1", 2);
+	assert_int_equal(conf_keytab_walk(data, 64, NULL, NULL, &why), -EINVAL);
+	assert_non_null(strstr(why, "0x0501"));
+}
+
+static void
+test_check_keytab(void **state)
+{
+	char text[400];
+
+	(void)state;
+	snprintf(text, sizeof(text), "%skeytab = %s/kt\n", HTTP, dir);
+	check_refused(text, ":6: keytab = ");
+	assert_non_null(strstr(e.text[0], "no such file"));
+	write_file("kt", one_key, sizeof(one_key), 0600);
+	assert_int_equal(check_with(text), 0);
+	assert_int_equal(chmod(path_of("kt"), 0604), 0);
+	check_refused(text, "group or others may reach it");
+	write_file("kt", one_key, 2, 0600);
+	check_refused(text, "no key in it");
+	write_file("kt", "junk", 4, 0600);
+	check_refused(text, "not a keytab");
+	write_file("kt", "", 0, 0600);
+	check_refused(text, "not a keytab");
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	if (mkdtemp(dir) == NULL)
+		return -1;
+	EVP_PKEY_free(make_pair(path_of("ca.pem"), NULL, 1000, NULL));
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	static const char *const made[] = {
+	    "c", "nul", "fifo", "check.conf", "ca.pem", "a.crt", "a.key", "kt"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(made); i++)
+		unlink(path_of(made[i]));
+	return rmdir(dir);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_good_file),
+	    cmocka_unit_test(test_all_errors_with_their_lines),
+	    cmocka_unit_test(test_structure),
+	    cmocka_unit_test(test_surprises),
+	    cmocka_unit_test(test_many_errors_are_counted),
+	    cmocka_unit_test(test_load),
+	    cmocka_unit_test(test_sample_parses),
+	    cmocka_unit_test(test_check_node),
+	    cmocka_unit_test(test_check_ca),
+	    cmocka_unit_test(test_check_tls),
+	    cmocka_unit_test(test_keytab),
+	    cmocka_unit_test(test_check_keytab),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
