@@ -1,0 +1,669 @@
+/*
+ * Purpose: serve the control socket.
+ *
+ * Runs in: the master.
+ * Trusts:  the kernel's word on who the peer is; nothing that the peer sends.
+ * Touches: a Unix socket and its connections.
+ * Failure: a connection that misbehaves in any way is closed.
+ */
+#include "master/control.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "master/control_call.h"
+#include "master/event.h"
+#include "master/supervise.h"
+#include "shm/base/buf.h"
+#include "shm/base/clock.h"
+#include "shm/base/fd.h"
+#include "shm/base/loop.h"
+#include "shm/base/log.h"
+
+#define CONTROL_CLIENTS_MAX   64
+#define CONTROL_FOLLOWERS_MAX 16
+/* From connect to the whole request: rmsctl sends it at once. */
+#define CONTROL_REQUEST_MS 10000
+/* A peer that takes nothing of its reply for so long is dead. */
+#define CONTROL_WRITE_MS 30000
+/* What may wait for a follower: about ten thousand events. */
+#define CONTROL_FOLLOW_BYTES (4U << 20)
+#define CONTROL_REPLY_FIRST  65536
+
+struct client {
+	LIST_ENTRY(client) link;
+	struct control *owner;
+	int fd;
+	struct ucred peer;
+	bool may_change;
+	struct event *ev_read, *ev_write;
+	struct loop_timer *timer;
+	uint8_t head[4];
+	size_t head_got;
+	char *req; /* wiped: it may hold a secret */
+	size_t req_len, req_got;
+	struct buf out;
+	bool answered, following, dead;
+	struct loop_cell cell;
+};
+
+struct control {
+	struct master *m;
+	int fd;
+	gid_t group; /* (gid_t)-1: none */
+	struct event *ev_accept;
+	size_t nclients, nfollowers;
+	LIST_HEAD(, client) clients;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+};
+
+static void client_on_readable(evutil_socket_t fd, short what, void *arg);
+static void client_on_writable(evutil_socket_t fd, short what, void *arg);
+
+/* --- the end of a connection ---------------------------------------------- */
+
+static void
+client_free(void *arg)
+{
+	struct client *c = arg;
+	struct control *o = c->owner;
+
+	if (o != NULL) {
+		LIST_REMOVE(c, link);
+		o->nclients--;
+		o->nfollowers -= c->following ? 1 : 0;
+	}
+	if (c->ev_read != NULL)
+		event_free(c->ev_read);
+	if (c->ev_write != NULL)
+		event_free(c->ev_write);
+	loop_timer_free(&c->timer);
+	fd_close(&c->fd);
+	if (c->req != NULL)
+		str_wipe(c->req, c->req_len);
+	free(c->req);
+	buf_fini(&c->out, 0);
+	free(c);
+	if (o != NULL && o->ev_accept != NULL)
+		event_add(o->ev_accept, NULL);
+}
+
+/* Freed at the end of the turn, so that no handler meets a corpse. */
+static void
+client_end(struct client *c)
+{
+	if (c->dead)
+		return;
+	c->dead = true;
+	loop_defer(c->owner->m->loop, &c->cell, client_free, c);
+}
+
+static void
+client_on_timer(void *arg)
+{
+	client_end(arg);
+}
+
+/* --- replies ---------------------------------------------------------------
+ */
+
+static void
+client_send(struct client *c)
+{
+	size_t len;
+	const uint8_t *p;
+	ssize_t n;
+
+	while ((p = buf_peek(&c->out, &len)) != NULL) {
+		n = send(c->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			event_add(c->ev_write, NULL);
+			return;
+		}
+		if (n < 0) {
+			client_end(c);
+			return;
+		}
+		buf_drain(&c->out, (size_t)n);
+		loop_timer_set(c->timer, CONTROL_WRITE_MS);
+	}
+	if (c->following)
+		loop_timer_set(c->timer, 0); /* events may be long in coming */
+	else
+		client_end(c);
+}
+
+static void
+client_put_reply(struct client *c, const char *json, size_t len)
+{
+	uint8_t head[4] = {(uint8_t)len, (uint8_t)(len >> 8),
+			   (uint8_t)(len >> 16), (uint8_t)(len >> 24)};
+
+	BUG_ON(len > CONTROL_REPLY_MAX);
+	if (buf_put(&c->out, head, sizeof(head)) != 0 ||
+	    buf_put(&c->out, json, len) != 0)
+		client_end(c);
+}
+
+static void
+reply_error(struct client *c, int e, const char *text,
+	    const struct conf_errors *errors)
+{
+	char mem[32768];
+	struct sbuf b;
+	struct json j;
+	const char *name = strerrorname_np(e);
+
+	sbuf_init(&b, mem, sizeof(mem));
+	json_init(&j, &b);
+	json_object(&j, NULL);
+	json_bool(&j, "ok", false);
+	json_str(&j, "error", text);
+	json_str(&j, "code", name != NULL ? name : "EIO");
+	if (errors != NULL) {
+		json_array(&j, "lines");
+		for (size_t i = 0;
+		     i < MIN(errors->n, ARRAY_LEN(errors->text)) &&
+		     b.len + 6 * sizeof(errors->text[0]) < sizeof(mem);
+		     i++)
+			json_str(&j, NULL, errors->text[i]);
+		json_array_end(&j);
+	}
+	json_object_end(&j);
+	client_put_reply(c, b.p, b.len);
+}
+
+/* --- the verbs ---------------------------------------------------------------
+ */
+
+static int
+call_verb(struct control_call *c)
+{
+	static int (*const verb[])(struct control_call *) = {
+#define VERB(ident, name, level, args, text) \
+	[CONTROL_##ident] = control_do_##ident,
+#include "master/control_verbs.def"
+#undef VERB
+	};
+
+	return verb[c->req->verb->id](c);
+}
+
+/* Runs the verb into mem; -E2BIG when the reply did not fit. */
+static int
+run_verb(struct control_call *call, char *mem, size_t size, size_t *len_r)
+{
+	struct sbuf b;
+	int r;
+
+	sbuf_init(&b, mem, size);
+	json_init(&call->json, &b);
+	json_object(&call->json, NULL);
+	json_bool(&call->json, "ok", true);
+	r = call_verb(call);
+	json_object_end(&call->json);
+	*len_r = b.len;
+	return r == 0 && b.cut ? -E2BIG : r;
+}
+
+static void
+client_answer_call(struct client *c, struct control_call *call)
+{
+	size_t size = CONTROL_REPLY_FIRST, len = 0;
+	char *mem = NULL;
+	int r;
+
+	/* A change is made once; its reply is always small. */
+	do {
+		free(mem);
+		mem = malloc(size);
+		if (mem == NULL) {
+			r = -ENOMEM;
+			snprintf(call->err, sizeof(call->err),
+				 "out of memory; try again");
+			break;
+		}
+		r = run_verb(call, mem, size, &len);
+		if (r == -E2BIG)
+			snprintf(call->err, sizeof(call->err),
+				 "the reply is larger than %d bytes",
+				 CONTROL_REPLY_MAX);
+		size *= 8;
+	} while (r == -E2BIG && !call->req->verb->change &&
+		 size <= CONTROL_REPLY_MAX);
+	if (r == 0)
+		client_put_reply(c, mem, len);
+	else
+		reply_error(c, -r, call->err, call->errors);
+	free(mem);
+}
+
+static void
+name_author(const struct client *c, struct store_author *a)
+{
+	/* No getpwuid() here: a directory that hangs must not hang us. */
+	if (c->peer.uid == 0)
+		snprintf(a->name, sizeof(a->name), "uid 0 (root)");
+	else if (c->peer.uid == geteuid())
+		snprintf(a->name, sizeof(a->name), "uid %u (%s)",
+			 (unsigned)c->peer.uid, c->owner->m->user);
+	else
+		snprintf(a->name, sizeof(a->name), "uid %u",
+			 (unsigned)c->peer.uid);
+}
+
+static void
+client_run(struct client *c, const struct control_request *req)
+{
+	struct control *o = c->owner;
+	struct control_call *call = calloc(1, sizeof(*call));
+
+	if (call == NULL) {
+		client_end(c);
+		return;
+	}
+	call->m = o->m;
+	call->req = req;
+	name_author(c, &call->author);
+	client_answer_call(c, call);
+	if (call->follow && !c->dead) {
+		c->following = true;
+		o->nfollowers++;
+	}
+	free(call->errors);
+	free(call);
+}
+
+static void
+client_answer(struct client *c)
+{
+	struct control_request req;
+	char err[256];
+	int r =
+	    control_request_parse(&req, c->req, c->req_len, err, sizeof(err));
+
+	c->answered = true;
+	if (r != 0)
+		reply_error(c, -r, err, NULL);
+	else if (req.verb->change && !c->may_change)
+		reply_error(c, EACCES,
+			    "this needs root, the connector's own account or a "
+			    "member of control_group",
+			    NULL);
+	else if (req.verb->change &&
+		 supervise_is_draining(c->owner->m->supervise))
+		reply_error(c, EBUSY, "the connector is stopping", NULL);
+	else if (control_request_flag(&req, "follow") &&
+		 c->owner->nfollowers >= CONTROL_FOLLOWERS_MAX)
+		reply_error(
+		    c, EBUSY,
+		    "too many others follow the events; end one of them", NULL);
+	else
+		client_run(c, &req);
+	str_wipe(c->req, c->req_len);
+	if (!c->dead)
+		client_send(c);
+}
+
+/* --- requests
+ * ----------------------------------------------------------------- */
+
+/* IO on behalf of the peer: >0 bytes, 0 nothing now, -1 the end. */
+static ssize_t
+client_recv(struct client *c, void *p, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = recv(c->fd, p, len, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return 0;
+	return n <= 0 ? -1 : n;
+}
+
+static void
+client_on_head(struct client *c)
+{
+	const uint8_t *h = c->head;
+	size_t len = (size_t)h[0] | (size_t)h[1] << 8 | (size_t)h[2] << 16 |
+		     (size_t)h[3] << 24;
+
+	if (len == 0 || len > CONTROL_REQUEST_MAX) {
+		reply_error(c, EPROTO, "a request is 1 to 262144 bytes", NULL);
+		c->answered = true;
+		client_send(c);
+		return;
+	}
+	c->req = malloc(len);
+	c->req_len = c->req == NULL ? 0 : len;
+	if (c->req == NULL)
+		client_end(c);
+}
+
+static void
+client_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *c = arg;
+	char rest[64];
+	ssize_t n;
+
+	(void)fd;
+	(void)what;
+	if (c->dead)
+		return;
+	if (c->answered) { /* only its end is of interest now */
+		n = client_recv(c, rest, sizeof(rest));
+	} else if (c->req == NULL) {
+		n = client_recv(c, c->head + c->head_got,
+				sizeof(c->head) - c->head_got);
+		if (n > 0)
+			c->head_got += (size_t)n;
+		if (c->head_got == sizeof(c->head))
+			client_on_head(c);
+	} else {
+		n = client_recv(c, c->req + c->req_got,
+				c->req_len - c->req_got);
+		if (n > 0)
+			c->req_got += (size_t)n;
+		if (c->req_got == c->req_len)
+			client_answer(c);
+	}
+	/* A peer may close its sending side and wait for the reply. */
+	if (n < 0 && c->answered && !c->following && !c->dead)
+		event_del(c->ev_read);
+	else if (n < 0)
+		client_end(c);
+}
+
+static void
+client_on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *c = arg;
+
+	(void)fd;
+	(void)what;
+	if (!c->dead)
+		client_send(c);
+}
+
+/* --- connections
+ * ---------------------------------------------------------------- */
+
+static bool
+peer_in_group(int fd, const struct ucred *peer, gid_t group)
+{
+	gid_t list[1024];
+	socklen_t len = sizeof(list);
+
+	if (group == (gid_t)-1)
+		return false;
+	if (peer->gid == group)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, list, &len) != 0)
+		return false; /* more groups than that: not by this way */
+	for (size_t i = 0; i < len / sizeof(list[0]); i++) {
+		if (list[i] == group)
+			return true;
+	}
+	return false;
+}
+
+static int
+client_set_up(struct client *c)
+{
+	struct event_base *base = loop_base(c->owner->m->loop);
+	socklen_t len = sizeof(c->peer);
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &c->peer, &len) != 0)
+		return -errno;
+	c->may_change = c->peer.uid == 0 || c->peer.uid == geteuid() ||
+			peer_in_group(c->fd, &c->peer, c->owner->group);
+	c->ev_read =
+	    event_new(base, c->fd, EV_READ | EV_PERSIST, client_on_readable, c);
+	c->ev_write = event_new(base, c->fd, EV_WRITE, client_on_writable, c);
+	c->timer = loop_timer_new(c->owner->m->loop, client_on_timer, c);
+	if (c->ev_read == NULL || c->ev_write == NULL || c->timer == NULL ||
+	    event_add(c->ev_read, NULL) != 0)
+		return -ENOMEM;
+	loop_timer_set(c->timer, CONTROL_REQUEST_MS);
+	return 0;
+}
+
+static void
+control_on_accept(evutil_socket_t lfd, short what, void *arg)
+{
+	struct control *o = arg;
+	int fd = accept4(lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct client *c;
+
+	(void)what;
+	if (fd < 0)
+		return;
+	c = calloc(1, sizeof(*c));
+	if (c == NULL) {
+		fd_close(&fd);
+		return;
+	}
+	c->owner = o;
+	c->fd = fd;
+	buf_init(&c->out, CONTROL_REPLY_MAX + 4);
+	LIST_INSERT_HEAD(&o->clients, c, link);
+	/* The others wait in the socket's queue until one of us ends. */
+	if (++o->nclients >= CONTROL_CLIENTS_MAX)
+		event_del(o->ev_accept);
+	if (client_set_up(c) != 0)
+		client_end(c);
+}
+
+/* One event to everybody who follows. */
+static void
+control_on_event(void *arg, struct slice json)
+{
+	struct control *o = arg;
+	char mem[EVENT_JSON_MAX + 64];
+	struct client *c, *next;
+	struct sbuf b;
+
+	sbuf_init(&b, mem, sizeof(mem));
+	sbuf_str(&b, "{\"ok\":true,\"event\":");
+	sbuf_slice(&b, json);
+	sbuf_char(&b, '}');
+	for (c = LIST_FIRST(&o->clients); c != NULL; c = next) {
+		next = LIST_NEXT(c, link);
+		if (!c->following || c->dead)
+			continue;
+		if (buf_len(&c->out) > CONTROL_FOLLOW_BYTES) {
+			client_end(c); /* it does not read */
+			continue;
+		}
+		client_put_reply(c, b.p, b.len);
+		if (!c->dead)
+			client_send(c);
+	}
+}
+
+/* --- the socket
+ * ------------------------------------------------------------------- */
+
+static int
+control_fail(char *err, size_t size, const char *path, int e, const char *what)
+{
+	snprintf(err, size, "control_socket %s: %s: %s", path, what,
+		 strerror(e));
+	return -e;
+}
+
+/* A socket of a dead master is in the way; one that answers is not ours. */
+static int
+control_clear_path(const struct sockaddr_un *sa, char *err, size_t err_size)
+{
+	struct ucred peer = {0};
+	socklen_t len = sizeof(peer);
+	struct stat st;
+	int fd, r;
+
+	if (lstat(sa->sun_path, &st) != 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
+		return control_fail(
+		    err, err_size, sa->sun_path, EEXIST,
+		    "is not a socket; remove it or choose another path");
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return control_fail(err, err_size, sa->sun_path, errno,
+				    "socket");
+	r = connect(fd, (const struct sockaddr *)sa, sizeof(*sa));
+	if (r == 0)
+		r = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	fd_close(&fd);
+	if (r == 0) {
+		snprintf(
+		    err, err_size,
+		    "control_socket %s: process %d answers there; stop it or "
+		    "choose another path",
+		    sa->sun_path, (int)peer.pid);
+		return -EBUSY;
+	}
+	if (unlink(sa->sun_path) != 0)
+		return control_fail(err, err_size, sa->sun_path, errno,
+				    "cannot be replaced");
+	return 0;
+}
+
+static void
+control_make_dir(const char *path)
+{
+	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (slash == NULL || slash == dir)
+		return;
+	*slash = '\0';
+	/* When this fails bind() says why. */
+	if (mkdir(dir, 0755) == 0 && chmod(dir, 0755) != 0)
+		log_warn("%s: mode: %s", dir, strerror(errno));
+}
+
+void
+control_regroup(struct control *o)
+{
+	const char *name = o->m->conf.control_group.s;
+	struct group *g = name[0] == '\0' ? NULL : getgrnam(name);
+
+	o->group = g == NULL ? (gid_t)-1 : g->gr_gid;
+	if (name[0] != '\0' && g == NULL)
+		log_warn("control_group %s: there is no such group", name);
+	/* The mode last: at no moment may another group write. */
+	if (chmod(o->path, 0600) != 0)
+		log_warn("%s: mode: %s", o->path, strerror(errno));
+	if (g == NULL)
+		return;
+	if (chown(o->path, (uid_t)-1, g->gr_gid) != 0 ||
+	    chmod(o->path, 0660) != 0)
+		log_warn("%s: cannot be given to group %s: %s", o->path, name,
+			 strerror(errno));
+}
+
+static int
+control_bind(struct control *o, char *err, size_t err_size)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	mode_t before;
+	int r;
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", o->path);
+	control_make_dir(o->path);
+	r = control_clear_path(&sa, err, err_size);
+	if (r != 0)
+		return r;
+	o->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (o->fd < 0)
+		return control_fail(err, err_size, o->path, errno, "socket");
+	before = umask(0177);
+	r = bind(o->fd, (const struct sockaddr *)&sa, sizeof(sa));
+	umask(before);
+	if (r != 0) {
+		r = control_fail(err, err_size, o->path, errno,
+				 "cannot be made");
+		o->path[0] = '\0'; /* not ours to remove */
+		return r;
+	}
+	if (listen(o->fd, 64) != 0)
+		return control_fail(err, err_size, o->path, errno, "listen");
+	return 0;
+}
+
+int
+control_open(struct control **c_r, struct master *m, char *err, size_t err_size)
+{
+	struct control *o = calloc(1, sizeof(*o));
+	int r = -ENOMEM;
+
+	snprintf(err, err_size, "out of memory");
+	if (o == NULL)
+		return -ENOMEM;
+	o->m = m;
+	o->fd = -1;
+	LIST_INIT(&o->clients);
+	/* conf.def bounds it below sun_path. */
+	snprintf(o->path, sizeof(o->path), "%.107s", m->conf.control_socket.s);
+	r = control_bind(o, err, err_size);
+	if (r == 0) {
+		o->ev_accept =
+		    event_new(loop_base(m->loop), o->fd, EV_READ | EV_PERSIST,
+			      control_on_accept, o);
+		if (o->ev_accept == NULL || event_add(o->ev_accept, NULL) != 0)
+			r = -ENOMEM;
+	} else {
+		o->path[0] = '\0';
+	}
+	if (r != 0) {
+		control_free(&o);
+		return r;
+	}
+	control_regroup(o);
+	event_log_follow(m->events, control_on_event, o);
+	*c_r = o;
+	return 0;
+}
+
+void
+control_free(struct control **op)
+{
+	struct control *o = *op;
+
+	if (o == NULL)
+		return;
+	event_log_follow(o->m->events, NULL, NULL);
+	if (o->ev_accept != NULL)
+		event_free(o->ev_accept);
+	o->ev_accept = NULL;
+	while (!LIST_EMPTY(&o->clients)) {
+		struct client *c = LIST_FIRST(&o->clients);
+
+		/* One that ended in the last turn is freed by its cell. */
+		LIST_REMOVE(c, link);
+		c->owner = NULL;
+		if (!c->dead)
+			client_free(c);
+	}
+	if (o->path[0] != '\0' && o->fd >= 0)
+		unlink(o->path);
+	fd_close(&o->fd);
+	free(o);
+	*op = NULL;
+}

@@ -1,0 +1,33 @@
+/*
+ * listen: the listening sockets, one for each listener and relay slot.
+ *
+ * Made by the master, once, and held until the listener leaves the
+ * configuration or the connector stops: a relay that dies leaves its queue of
+ * connections to its successor.  The sockets of one listener share address
+ * and port (SO_REUSEPORT), so the kernel spreads connections over the slots.
+ */
+#ifndef RMS_LISTEN_H
+#define RMS_LISTEN_H
+
+#include "conf/conf.h"
+#include "shm/base/bug.h"
+
+struct listen;
+
+/*
+ * Opens what conf says for `slots` relays.  Sockets of `old` (may be NULL)
+ * that stand on the same address and port are used again (duplicated: old
+ * stays whole until the caller frees it).  All or nothing: 0, or -errno with
+ * a line in err (-EADDRINUSE also when somebody else shares the port).
+ */
+MUST_USE int listen_open(struct listen **l_r, const struct conf *conf,
+			 unsigned slots, const struct listen *old, char *err,
+			 size_t err_size);
+/* Closes our copies; the sockets live on in the relays that have them. */
+void listen_free(struct listen **l);
+
+size_t listen_count(const struct listen *l);
+/* Borrowed. */
+int listen_fd(const struct listen *l, size_t listener, unsigned slot);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * Purpose: open a log for appending.
+ *
+ * Runs in: the master.
+ * Trusts:  the configuration file's path.
+ * Touches: the file.
+ * Failure: -errno with a line that says what would do.
+ */
+#include "master/logfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shm/base/fd.h"
+#include "shm/base/log.h"
+
+int
+logfile_open(const char *path, int *fd_r, char *err, size_t err_size)
+{
+	struct stat st;
+	int fd, e = 0;
+
+	*fd_r = -1;
+	if (path[0] == '\0')
+		return 0;
+	/* O_NONBLOCK: a FIFO without a reader must not stop the master. */
+	fd = open(path,
+		  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY |
+		      O_NONBLOCK,
+		  0640);
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		e = errno;
+		snprintf(
+		    err, err_size,
+		    "%s: cannot be opened for writing: %s; correct the path "
+		    "or the rights on its directory",
+		    path, strerror(e));
+	} else if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)) {
+		e = EINVAL;
+		snprintf(err, err_size,
+			 "%s: is not a file; name a file to append to", path);
+	}
+	if (e != 0) {
+		fd_close(&fd);
+		return -e;
+	}
+	*fd_r = fd;
+	return 0;
+}

@@ -1,0 +1,20 @@
+/*
+ * master_reload: what master.c and master_reload.c share.
+ */
+#ifndef RMS_MASTER_RELOAD_H
+#define RMS_MASTER_RELOAD_H
+
+#include "master/master.h"
+
+struct supervise_conf;
+
+/* From conf in force to the node's name, the log level, the supervisor's
+ * times (master.c, master_reload.c). */
+void master_name_node(struct master *m);
+void master_set_log_level(const struct master *m);
+void master_supervise_conf(const struct master *m, struct supervise_conf *c_r);
+
+/* The table at the start, with event 1004 or 2003, or 3001. */
+void master_first_table(struct master *m, char err[MASTER_ERR]);
+
+#endif

@@ -1,0 +1,479 @@
+/*
+ * Purpose: give every child what it needs, and no more.
+ *
+ * Runs in: the master.
+ * Trusts:  the store and the checked configuration.
+ * Touches: the shared segments; the channels of the children.
+ * Failure: a child that takes no more is killed (supervise_send); a segment
+ *          that cannot be made leaves the old one in force.
+ */
+#include "master/publish.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "master/listen.h"
+#include "master/publish_files.h"
+#include "master/store.h"
+#include "master/supervise.h"
+#include "shm/base/clock.h"
+#include "shm/base/fd.h"
+#include "shm/base/loop.h"
+#include "shm/msg.h"
+#include "shm/pub.h"
+#include "shm/stats.h"
+#include "shm/table.h"
+#include "shm/tickets.h"
+#include "shm/token.h"
+#include "shm/base/log.h"
+
+#define BODY_MAX 65536
+
+struct publish {
+	const struct conf *conf;
+	struct store *store;
+	uint64_t set; /* number of the last one */
+	struct publish_files *files;
+	struct listen *listen;
+	int access_log;
+
+	int stats_fd;
+	struct stats *stats;
+	int table_fd; /* -1 none */
+	struct table *table;
+	int token_fd, token_ro_fd;
+	int tickets_ro_fd;
+	struct pub *tickets;
+	struct tickets_value keys;
+	struct loop_timer *rotate;
+	uint8_t body[BODY_MAX];
+};
+
+/* --- segments ------------------------------------------------------------ */
+
+static void
+publish_rotate(void *arg)
+{
+	struct publish *p = arg;
+	struct tickets_value *k = &p->keys;
+
+	memmove(&k->key[1], &k->key[0], sizeof(k->key) - sizeof(k->key[0]));
+	/* Short of 257 bytes getrandom() gives all or fails, and it fails
+	 * only on a kernel that this program does not run on. */
+	BUG_ON(getrandom(&k->key[0], sizeof(k->key[0]), 0) !=
+	       sizeof(k->key[0]));
+	k->nkeys = MIN(k->nkeys + 1, (uint32_t)TICKETS_KEYS);
+	k->rotated = clock_boot_ns();
+	pub_write(p->tickets, k);
+	loop_timer_set(p->rotate, UINT64_C(1000) * TICKETS_ROTATE_S);
+}
+
+static int
+publish_make_tickets(struct publish *p, const char **why_r)
+{
+	int fd =
+	    pub_create("tickets", sizeof(struct tickets_value), TICKETS_LAYOUT);
+	int r = 0;
+
+	if (fd < 0)
+		return fd;
+	p->tickets = pub_map(fd, sizeof(struct tickets_value), TICKETS_LAYOUT,
+			     true, why_r);
+	p->tickets_ro_fd = fd_reopen_ro(fd);
+	if (p->tickets == NULL)
+		r = -ENOMEM;
+	else if (p->tickets_ro_fd < 0)
+		r = p->tickets_ro_fd;
+	else
+		publish_rotate(p);
+	fd_close(&fd);
+	return r;
+}
+
+static int
+publish_make_token(struct publish *p)
+{
+	p->token_fd =
+	    pub_create("token", sizeof(struct token_value), TOKEN_LAYOUT);
+	if (p->token_fd < 0)
+		return p->token_fd;
+	p->token_ro_fd = fd_reopen_ro(p->token_fd);
+	return MIN(p->token_ro_fd, 0);
+}
+
+static int
+publish_make_stats(struct publish *p, const char **why_r)
+{
+	p->stats_fd = stats_create();
+	if (p->stats_fd < 0)
+		return p->stats_fd;
+	p->stats = stats_map(p->stats_fd, STATS_OWN_ALL, why_r);
+	return p->stats == NULL ? -ENOMEM : 0;
+}
+
+int
+publish_new(struct publish **p_r, struct loop *l, const struct conf *conf,
+	    struct store *store, char *err, size_t err_size)
+{
+	struct publish *p = calloc(1, sizeof(*p));
+	const char *why = NULL;
+	int r = -ENOMEM;
+
+	if (p != NULL) {
+		p->conf = conf;
+		p->store = store;
+		p->access_log = p->stats_fd = p->table_fd = -1;
+		p->token_fd = p->token_ro_fd = p->tickets_ro_fd = -1;
+		p->rotate = loop_timer_new(l, publish_rotate, p);
+	}
+	if (p != NULL && p->rotate != NULL) {
+		r = publish_make_stats(p, &why);
+		if (r == 0)
+			r = publish_make_token(p);
+		if (r == 0)
+			r = publish_make_tickets(p, &why);
+	}
+	if (r != 0) {
+		snprintf(err, err_size, "shared memory: %s%s%s", strerror(-r),
+			 why != NULL ? ": " : "", why != NULL ? why : "");
+		publish_free(&p);
+		return r;
+	}
+	*p_r = p;
+	return 0;
+}
+
+void
+publish_free(struct publish **pp)
+{
+	struct publish *p = *pp;
+
+	if (p == NULL)
+		return;
+	loop_timer_free(&p->rotate);
+	publish_files_free(&p->files);
+	listen_free(&p->listen);
+	if (p->table != NULL)
+		table_unmap(&p->table);
+	if (p->tickets != NULL)
+		pub_unmap(&p->tickets);
+	/* The mapping of the stats goes with the process. */
+	fd_close(&p->access_log);
+	fd_close(&p->stats_fd);
+	fd_close(&p->table_fd);
+	fd_close(&p->token_fd);
+	fd_close(&p->token_ro_fd);
+	fd_close(&p->tickets_ro_fd);
+	str_wipe(&p->keys, sizeof(p->keys));
+	free(p);
+	*pp = NULL;
+}
+
+/* --- what is in force ---------------------------------------------------- */
+
+void
+publish_use(struct publish *p, struct publish_files **files,
+	    struct listen **listen)
+{
+	publish_files_free(&p->files);
+	listen_free(&p->listen);
+	p->files = *files;
+	p->listen = *listen;
+	*files = NULL;
+	*listen = NULL;
+}
+
+const struct listen *
+publish_listen(const struct publish *p)
+{
+	return p->listen;
+}
+
+void
+publish_close_listeners(struct publish *p)
+{
+	listen_free(&p->listen);
+}
+
+void
+publish_use_access_log(struct publish *p, int fd)
+{
+	fd_close(&p->access_log);
+	p->access_log = fd;
+}
+
+struct stats *
+publish_stats(struct publish *p)
+{
+	return p->stats;
+}
+
+const struct table *
+publish_table_now(const struct publish *p)
+{
+	return p->table;
+}
+
+uint64_t
+publish_set_number(const struct publish *p)
+{
+	return p->set;
+}
+
+/* --- the parts of a set -------------------------------------------------- */
+
+static void
+send_view(struct publish *p, struct proc *c)
+{
+	size_t len = conf_view_pack(p->conf, c->role, p->body, BODY_MAX);
+
+	BUG_ON(len == 0); /* the tables' own bounds keep it below */
+	supervise_send(c, IPC_CONF_VIEW, p->body, len, -1);
+}
+
+static void
+send_segment(struct proc *c, enum segment_kind kind, int fd)
+{
+	struct msg_segment m = {.kind = kind};
+	uint8_t body[16];
+	size_t len = msg_segment_pack(&m, body, sizeof(body));
+
+	if (fd >= 0)
+		supervise_send(c, IPC_SEGMENT, body, len, fd);
+}
+
+static void
+send_segments(struct publish *p, struct proc *c)
+{
+	send_segment(c, SEGMENT_STATS, p->stats_fd);
+	if (c->role == ROLE_RELAY) {
+		send_segment(c, SEGMENT_TABLE, p->table_fd);
+		send_segment(c, SEGMENT_TOKEN, p->token_ro_fd);
+		send_segment(c, SEGMENT_TICKETS, p->tickets_ro_fd);
+	} else if (c->role == ROLE_CLOUD) {
+		send_segment(c, SEGMENT_TOKEN, p->token_fd);
+	}
+}
+
+static void
+send_cert(struct publish *p, struct proc *c, uint32_t i)
+{
+	struct msg_cert m = {
+	    .index = i,
+	    .pem = {p->files->cert[i], p->files->cert_len[i]},
+	};
+	size_t len = msg_cert_pack(&m, p->body, BODY_MAX);
+
+	BUG_ON(len == 0); /* FILES_CERT_MAX */
+	supervise_send(c, IPC_CERT, p->body, len, -1);
+}
+
+/* LISTENER and TLS_KEY. */
+static void
+send_of_listener(struct proc *c, enum ipc_type type, uint32_t i, int fd)
+{
+	struct msg_listener m = {.index = i};
+	uint8_t body[16];
+	size_t len = msg_listener_pack(&m, body, sizeof(body));
+
+	supervise_send(c, type, body, len, fd);
+}
+
+static void
+send_tls(struct publish *p, struct proc *c)
+{
+	for (uint32_t i = 0; i < p->conf->nlisteners; i++) {
+		if (p->files->cert[i] == NULL)
+			continue;
+		if (c->role == ROLE_RELAY)
+			send_cert(p, c, i);
+		else if (c->role == ROLE_KEEPER)
+			send_of_listener(c, IPC_TLS_KEY, i,
+					 p->files->key_fd[i]);
+	}
+}
+
+static void
+send_credentials(struct publish *p, struct proc *c)
+{
+	struct msg_creds creds = {0};
+	int r = store_creds_open(p->store, &creds);
+	size_t len;
+
+	if (r < 0) { /* told at the change or at the start */
+		log_err("credentials cannot be read: %s", strerror(-r));
+		creds.n = 0;
+	}
+	len = msg_creds_pack(&creds, p->body, BODY_MAX);
+	BUG_ON(len == 0);
+	supervise_send(c, IPC_CREDENTIALS, p->body, len, -1);
+	str_wipe(p->body, len);
+	str_wipe(&creds, sizeof(creds));
+}
+
+static void
+send_listeners(struct publish *p, struct proc *c)
+{
+	for (uint32_t i = 0; p->listen != NULL && i < listen_count(p->listen);
+	     i++)
+		send_of_listener(c, IPC_LISTENER, i,
+				 listen_fd(p->listen, i, c->slot));
+}
+
+static void
+send_peer(struct proc *to, const struct proc *other, int fd)
+{
+	struct msg_peer m = {.role = other->role, .slot = other->slot};
+	uint8_t body[16];
+	size_t len = msg_peer_pack(&m, body, sizeof(body));
+
+	supervise_send(to, IPC_PEER, body, len, fd);
+}
+
+/* A fresh pair between the child and each neighbour that runs. */
+static void
+send_peers(struct supervise *s, struct proc *c)
+{
+	for (size_t i = 0; i < supervise_count(s); i++) {
+		struct proc *q = supervise_proc(s, i);
+		int fd[2], r;
+
+		/* Only relays have neighbours: keeper and cloud agent. */
+		if (!proc_is_up(q) ||
+		    (c->role == ROLE_RELAY) == (q->role == ROLE_RELAY))
+			continue;
+		r = ipc_pair(fd);
+		if (r != 0) {
+			log_err("no channel between %s %u and %s %u: %s",
+				role_name(c->role), c->slot, role_name(q->role),
+				q->slot, strerror(-r));
+			continue;
+		}
+		send_peer(c, q, fd[0]);
+		send_peer(q, c, fd[1]);
+		fd_close(&fd[0]);
+		fd_close(&fd[1]);
+	}
+}
+
+static void
+send_done(struct publish *p, struct proc *c)
+{
+	struct msg_set m = {.number = p->set};
+	uint8_t body[8];
+	size_t len = msg_set_pack(&m, body, sizeof(body));
+
+	supervise_send(c, IPC_CONF_DONE, body, len, -1);
+}
+
+/* Everything of a set but its head and its end. */
+static void
+send_files(struct publish *p, struct proc *c)
+{
+	send_tls(p, c);
+	if (c->role == ROLE_KEEPER && p->files->keytab_fd >= 0)
+		supervise_send(c, IPC_KEYTAB, NULL, 0, p->files->keytab_fd);
+	if (c->role == ROLE_CLOUD)
+		send_credentials(p, c);
+	if (c->role != ROLE_KEEPER && p->files->ca_fd >= 0)
+		supervise_send(c, IPC_CLOUD_CA, NULL, 0, p->files->ca_fd);
+	if (c->role == ROLE_RELAY && p->access_log >= 0)
+		supervise_send(c, IPC_ACCESS_LOG, NULL, 0, p->access_log);
+	if (c->role == ROLE_RELAY)
+		send_listeners(p, c);
+}
+
+/* --- sets ------------------------------------------------------------------
+ */
+
+void
+publish_to_new(struct publish *p, struct supervise *s, struct proc *child)
+{
+	if (p->set == 0)
+		p->set = 1;
+	send_view(p, child);
+	send_segments(p, child);
+	send_files(p, child);
+	send_peers(s, child);
+	send_done(p, child);
+}
+
+void
+publish_to_all(struct publish *p, struct supervise *s)
+{
+	p->set++;
+	for (size_t i = 0; i < supervise_count(s); i++) {
+		struct proc *c = supervise_proc(s, i);
+
+		if (!proc_is_up(c))
+			continue;
+		send_view(p, c);
+		send_files(p, c);
+		send_done(p, c);
+	}
+}
+
+static unsigned
+publish_to_relays(struct supervise *s,
+		  void (*send)(struct publish *p, struct proc *c),
+		  struct publish *p)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; s != NULL && i < supervise_count(s); i++) {
+		struct proc *c = supervise_proc(s, i);
+
+		if (c->role != ROLE_RELAY || !proc_is_up(c))
+			continue;
+		send(p, c);
+		n++;
+	}
+	return n;
+}
+
+static void
+send_table(struct publish *p, struct proc *c)
+{
+	send_segment(c, SEGMENT_TABLE, p->table_fd);
+}
+
+static void
+send_access_log(struct publish *p, struct proc *c)
+{
+	supervise_send(c, IPC_ACCESS_LOG, NULL, 0, p->access_log);
+}
+
+void
+publish_access_log(struct publish *p, struct supervise *s)
+{
+	if (p->access_log >= 0)
+		publish_to_relays(s, send_access_log, p);
+}
+
+int
+publish_table(struct publish *p, struct supervise *s, unsigned *relays_r)
+{
+	int fd = store_table_build(p->store);
+	struct table *t;
+	const char *why;
+
+	*relays_r = 0;
+	if (fd < 0)
+		return fd;
+	t = table_map(fd, &why);
+	if (t == NULL) {
+		log_err("the table that was built cannot be mapped: %s", why);
+		fd_close(&fd);
+		return -ENOMEM;
+	}
+	if (p->table != NULL)
+		table_unmap(&p->table);
+	fd_close(&p->table_fd);
+	p->table = t;
+	p->table_fd = fd;
+	*relays_r = publish_to_relays(s, send_table, p);
+	return 0;
+}

@@ -1,0 +1,142 @@
+/*
+ * Purpose: open and read the files whose contents children get.
+ *
+ * Runs in: the master.
+ * Trusts:  conf_file_check(), which looked at rights and contents before.
+ * Touches: certificates, keys (opened, never read here), keytab (the same),
+ *          CA file.
+ * Failure: -errno with a line; nothing half-loaded stays.
+ */
+#include "master/publish_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shm/base/fd.h"
+#include "shm/base/log.h"
+
+/* Every CA of the world is about 250 kB. */
+#define FILES_CA_MAX (UINT64_C(16) << 20)
+
+static int
+files_open(const char *path, int *fd_r, char *err, size_t err_size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0) {
+		int e = errno;
+
+		snprintf(
+		    err, err_size,
+		    "%s: cannot be opened: %s; correct the path or its rights",
+		    path, strerror(e));
+		return -e;
+	}
+	*fd_r = fd;
+	return 0;
+}
+
+static int
+files_read(const char *path, size_t max, char **data_r, size_t *len_r,
+	   char *err, size_t err_size)
+{
+	int fd = -1, r = files_open(path, &fd, err, err_size);
+
+	if (r != 0)
+		return r;
+	r = fd_read_all(fd, max, data_r, len_r);
+	fd_close(&fd);
+	if (r != 0)
+		snprintf(err, err_size,
+			 "%s: cannot be read: %s; it must be a file of at most "
+			 "%zu bytes",
+			 path, strerror(-r), max);
+	return r;
+}
+
+static int
+files_load_ca(struct publish_files *f, const char *path, char *err,
+	      size_t err_size)
+{
+	char *data;
+	size_t len;
+	int r;
+
+	if (path[0] == '\0')
+		return 0;
+	r = files_read(path, FILES_CA_MAX, &data, &len, err, err_size);
+	if (r != 0)
+		return r;
+	f->ca_fd = fd_memfd_sealed("cloud-ca", data, len);
+	free(data);
+	if (f->ca_fd >= 0)
+		return 0;
+	r = f->ca_fd;
+	f->ca_fd = -1;
+	snprintf(err, err_size, "%s: cannot be copied: %s", path, strerror(-r));
+	return r;
+}
+
+static int
+files_load_listener(struct publish_files *f, size_t i,
+		    const struct conf_listener *c, char *err, size_t err_size)
+{
+	int r;
+
+	if (!c->tls)
+		return 0;
+	r = files_read(c->certificate.s, FILES_CERT_MAX, &f->cert[i],
+		       &f->cert_len[i], err, err_size);
+	if (r == 0)
+		r = files_open(c->key.s, &f->key_fd[i], err, err_size);
+	return r;
+}
+
+int
+publish_files_load(struct publish_files **f_r, const struct conf *conf,
+		   char *err, size_t err_size)
+{
+	struct publish_files *f = calloc(1, sizeof(*f));
+	int r = 0;
+
+	if (f == NULL) {
+		snprintf(err, err_size, "out of memory");
+		return -ENOMEM;
+	}
+	f->keytab_fd = f->ca_fd = -1;
+	memset(f->key_fd, 0xff, sizeof(f->key_fd)); /* all -1 */
+	for (size_t i = 0; r == 0 && i < conf->nlisteners; i++)
+		r = files_load_listener(f, i, &conf->listener[i], err,
+					err_size);
+	if (r == 0 && conf->keytab.s[0] != '\0')
+		r = files_open(conf->keytab.s, &f->keytab_fd, err, err_size);
+	if (r == 0)
+		r = files_load_ca(f, conf->cloud_ca_file.s, err, err_size);
+	if (r != 0) {
+		publish_files_free(&f);
+		return r;
+	}
+	*f_r = f;
+	return 0;
+}
+
+void
+publish_files_free(struct publish_files **fp)
+{
+	struct publish_files *f = *fp;
+
+	if (f == NULL)
+		return;
+	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++) {
+		free(f->cert[i]);
+		fd_close(&f->key_fd[i]);
+	}
+	fd_close(&f->keytab_fd);
+	fd_close(&f->ca_fd);
+	free(f);
+	*fp = NULL;
+}
