@@ -1,0 +1,725 @@
+/*
+ * The authorization table: what it decides, and what it refuses to map.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "shm/base/clock.h"
+#include "shm/base/fd.h"
+#include "shm/table.h"
+#include "shm/table_layout.h"
+#include "shm/base/log.h"
+
+#define NOW UINT64_C(1800000000)
+
+/* --- makers ------------------------------------------------------------------
+ */
+
+static uint8_t sid_mem[64][SID_BYTES_MAX];
+static size_t sid_used;
+
+static struct slice
+sid(const char *text)
+{
+	uint8_t *p = sid_mem[sid_used++ % 64];
+	int len = sid_parse(slice_of(text), p);
+
+	assert_true(len > 0);
+	return (struct slice){(const char *)p, (size_t)len};
+}
+
+static struct table_in
+entry(uint32_t id, enum subject_kind kind, struct slice key,
+      enum server_role role)
+{
+	return (struct table_in){.id = id,
+				 .kind = kind,
+				 .key = key,
+				 .role = role,
+				 .name = SLICE_LIT("a name")};
+}
+
+#define BY_SID(id, text, role) entry(id, SUBJECT_SID, sid(text), role)
+#define BY_NAME(id, text, role) \
+	entry(id, SUBJECT_PRINCIPAL, slice_of(text), role)
+#define BY_CERT(id, text, role) entry(id, SUBJECT_CERT, slice_of(text), role)
+
+static struct table *
+build(const struct table_in *in, size_t n)
+{
+	const char *why = NULL;
+	int fd = table_build(in, n, 42);
+	struct table *t;
+
+	assert_true(fd >= 0);
+	t = table_map(fd, &why);
+	assert_null(why);
+	assert_non_null(t);
+	close(fd);
+	return t;
+}
+
+struct who {
+	struct identity id;
+	struct identity_sid sids[IDENTITY_SIDS_MAX];
+};
+
+static struct who who;
+
+static void
+person(enum auth_mech mech, const char *principal)
+{
+	memset(&who, 0, sizeof(who));
+	who.id.mech = mech;
+	who.id.sids = who.sids;
+	snprintf(who.id.principal, sizeof(who.id.principal), "%s", principal);
+}
+
+static void
+has_sid(enum sid_source source, const char *text)
+{
+	struct identity_sid *s = &who.sids[who.id.nsids++];
+	int len = sid_parse(slice_of(text), s->bytes);
+
+	assert_true(len > 0);
+	s->len = (uint8_t)len;
+	s->source = (uint8_t)source;
+}
+
+static struct table_hit
+decide(const struct table *t)
+{
+	struct table_hit h;
+
+	memset(&h, 0xee, sizeof(h));
+	table_decide(t, &who.id, NOW, &h);
+	return h;
+}
+
+#define USER	 "S-1-5-21-1-2-3-1101"
+#define GROUP_A	 "S-1-5-21-1-2-3-2001"
+#define GROUP_B	 "S-1-5-21-1-2-3-2002"
+#define STRANGER "S-1-5-21-1-2-3-9999"
+
+/* --- decisions
+ * ----------------------------------------------------------------- */
+
+static void
+an_account_is_found_by_sid_principal_or_certificate(void **state)
+{
+	struct table_in in[] = {
+	    BY_SID(1, USER, SERVER_EXCHANGE),
+	    BY_NAME(2, "sp01$@R.TEST", SERVER_SHAREPOINT),
+	    BY_CERT(3, "CN=fci01", SERVER_FCI),
+	};
+	struct table *t = build(in, ARRAY_LEN(in));
+	struct table_hit h;
+
+	(void)state;
+	person(MECH_KERBEROS, "exch01$@CONTOSO.TEST");
+	has_sid(SID_USER, USER);
+	h = decide(t);
+	assert_int_equal(h.verdict, VERDICT_ALLOW);
+	assert_int_equal(h.role, SERVER_EXCHANGE);
+	assert_int_equal(h.entry, 1);
+	assert_int_equal(h.kind, SUBJECT_SID);
+	assert_true(slice_is(h.name, "a name"));
+	assert_int_equal(h.matches, 1);
+	assert_false(h.conflict);
+	assert_int_equal(h.other, 0);
+
+	person(MECH_NTLM, "sp01$@R.TEST");
+	assert_int_equal(decide(t).entry, 2);
+	person(MECH_CERT, "CN=fci01");
+	assert_int_equal(decide(t).entry, 3);
+	assert_int_equal(decide(t).role, SERVER_FCI);
+	table_unmap(&t);
+	assert_null(t);
+}
+
+/* One who can choose a certificate's subject must not become a principal. */
+static void
+kinds_do_not_pass_for_each_other(void **state)
+{
+	struct slice s = sid(USER);
+	char raw[SID_BYTES_MAX + 1] = {0};
+	struct table_in in[] = {
+	    BY_NAME(1, "CN=x", SERVER_EXCHANGE),
+	    BY_CERT(2, "exch01$@R", SERVER_EXCHANGE),
+	    entry(3, SUBJECT_SID, s, SERVER_EXCHANGE),
+	};
+	struct table *t = build(in, ARRAY_LEN(in));
+
+	(void)state;
+	person(MECH_CERT, "CN=x");
+	assert_int_equal(decide(t).verdict, VERDICT_NO_MATCH);
+	person(MECH_KERBEROS, "exch01$@R");
+	assert_int_equal(decide(t).verdict, VERDICT_NO_MATCH);
+	memcpy(raw, s.p, s.len);
+	person(MECH_KERBEROS, raw);
+	assert_int_equal(decide(t).verdict, VERDICT_NO_MATCH);
+	/* Byte for byte. */
+	person(MECH_CERT, "EXCH01$@R");
+	assert_int_equal(decide(t).verdict, VERDICT_NO_MATCH);
+	person(MECH_CERT, "exch01$@R ");
+	assert_int_equal(decide(t).verdict, VERDICT_NO_MATCH);
+	table_unmap(&t);
+}
+
+static void
+nobody_gets_in_without_a_match(void **state)
+{
+	struct table_in in[] = {BY_SID(1, USER, SERVER_EXCHANGE)};
+	struct table *t = build(in, 1), *empty = build(NULL, 0);
+	struct table_hit h;
+
+	(void)state;
+	person(MECH_KERBEROS, "stranger@R");
+	has_sid(SID_USER, STRANGER);
+	has_sid(SID_GROUP, GROUP_A);
+	h = decide(t);
+	assert_int_equal(h.verdict, VERDICT_NO_MATCH);
+	assert_int_equal(h.role, SERVER_NONE);
+	assert_int_equal(h.entry, 0);
+	person(MECH_KERBEROS, "");
+	assert_int_equal(decide(t).verdict, VERDICT_NO_MATCH);
+	assert_int_equal(decide(empty).verdict, VERDICT_EMPTY);
+	assert_int_equal(table_len(empty), 0);
+	assert_int_equal(decide(NULL).verdict, VERDICT_NO_TABLE);
+	assert_int_equal(decide(NULL).role, SERVER_NONE);
+	table_unmap(&t);
+	table_unmap(&empty);
+}
+
+static void
+the_account_goes_before_its_groups(void **state)
+{
+	struct table_in in[] = {
+	    BY_SID(1, GROUP_A, SERVER_FCI),
+	    BY_SID(2, USER, SERVER_EXCHANGE),
+	    BY_SID(3, GROUP_B, SERVER_SHAREPOINT),
+	};
+	struct table *t = build(in, ARRAY_LEN(in));
+	struct table_hit h;
+
+	(void)state;
+	person(MECH_KERBEROS, "x@R");
+	has_sid(SID_PRIMARY_GROUP, GROUP_A);
+	has_sid(SID_USER, USER);
+	has_sid(SID_EXTRA, GROUP_B);
+	h = decide(t);
+	assert_int_equal(h.entry, 2);
+	assert_int_equal(h.role, SERVER_EXCHANGE);
+	assert_int_equal(h.matches, 3);
+	assert_true(h.conflict);
+	assert_int_equal(h.other, 1);
+	table_unmap(&t);
+}
+
+static void
+among_equals_less_privilege_then_the_lower_id(void **state)
+{
+	struct table_in in[] = {
+	    BY_SID(5, GROUP_A, SERVER_EXCHANGE),
+	    BY_SID(9, GROUP_B, SERVER_FCI),
+	    BY_SID(7, "S-1-5-21-1-2-3-2003", SERVER_SHAREPOINT),
+	    BY_SID(8, "S-1-5-21-1-2-3-2004", SERVER_SHAREPOINT),
+	};
+	struct table *t = build(in, ARRAY_LEN(in));
+	struct table_hit h;
+
+	(void)state;
+	person(MECH_KERBEROS, "x@R");
+	has_sid(SID_GROUP, GROUP_A);
+	h = decide(t);
+	assert_int_equal(h.entry, 5);
+	assert_false(h.conflict);
+	has_sid(SID_RESOURCE, GROUP_B);
+	h = decide(t);
+	assert_int_equal(h.entry, 9); /* although 5 is lower */
+	assert_true(h.conflict);
+	assert_int_equal(h.other, 5);
+	has_sid(SID_GROUP, "S-1-5-21-1-2-3-2004");
+	has_sid(SID_GROUP, "S-1-5-21-1-2-3-2003");
+	h = decide(t);
+	assert_int_equal(h.entry, 7);
+	assert_int_equal(h.other, 9); /* the best of those that disagree */
+	assert_int_equal(h.matches, 4);
+	table_unmap(&t);
+}
+
+static void
+entries_that_agree_are_no_conflict(void **state)
+{
+	struct table_in in[] = {
+	    BY_SID(1, GROUP_A, SERVER_FCI),
+	    BY_SID(2, GROUP_B, SERVER_FCI),
+	    BY_NAME(3, "x@R", SERVER_FCI),
+	};
+	struct table *t = build(in, ARRAY_LEN(in));
+	struct table_hit h;
+
+	(void)state;
+	person(MECH_KERBEROS, "x@R");
+	has_sid(SID_GROUP, GROUP_A);
+	has_sid(SID_GROUP, GROUP_B);
+	/* The same group twice is one match. */
+	has_sid(SID_PRIMARY_GROUP, GROUP_A);
+	h = decide(t);
+	assert_int_equal(h.entry, 3);
+	assert_int_equal(h.matches, 3);
+	assert_false(h.conflict);
+	assert_int_equal(h.other, 0);
+	table_unmap(&t);
+}
+
+/* A SID that is both the user's and listed as a group names the account. */
+static void
+a_sid_seen_as_user_and_group_counts_as_user(void **state)
+{
+	struct table_in in[] = {
+	    BY_SID(1, GROUP_A, SERVER_FCI),
+	    BY_SID(2, USER, SERVER_EXCHANGE),
+	};
+	struct table *t = build(in, ARRAY_LEN(in));
+
+	(void)state;
+	person(MECH_KERBEROS, "x@R");
+	has_sid(SID_GROUP, GROUP_A);
+	has_sid(SID_EXTRA, USER);
+	assert_int_equal(decide(t).entry, 1);
+	has_sid(SID_USER, USER);
+	assert_int_equal(decide(t).entry, 2);
+	table_unmap(&t);
+}
+
+static void
+an_expired_entry_does_not_count(void **state)
+{
+	struct table_in in[] = {
+	    BY_SID(1, USER, SERVER_EXCHANGE),
+	    BY_SID(2, GROUP_A, SERVER_FCI),
+	};
+	struct table *t;
+	struct table_hit h;
+
+	(void)state;
+	in[0].expires = NOW;
+	t = build(in, ARRAY_LEN(in));
+	person(MECH_KERBEROS, "x@R");
+	has_sid(SID_USER, USER);
+	h = decide(t);
+	assert_int_equal(h.verdict, VERDICT_EXPIRED);
+	assert_int_equal(h.role, SERVER_NONE);
+	assert_int_equal(h.entry, 1);
+	assert_true(slice_is(h.name, "a name"));
+	/* A second earlier it held. */
+	table_decide(t, &who.id, NOW - 1, &h);
+	assert_int_equal(h.verdict, VERDICT_ALLOW);
+	/* Another match decides, and the dead one is no conflict. */
+	has_sid(SID_GROUP, GROUP_A);
+	h = decide(t);
+	assert_int_equal(h.verdict, VERDICT_ALLOW);
+	assert_int_equal(h.entry, 2);
+	assert_int_equal(h.matches, 1);
+	assert_false(h.conflict);
+	table_unmap(&t);
+}
+
+/* --- size
+ * ------------------------------------------------------------------------ */
+
+#define MANY 100000
+
+static void
+a_hundred_thousand_entries(void **state)
+{
+	struct table_in *in = calloc(MANY, sizeof(*in)), out;
+	uint8_t(*key)[28] = calloc(MANY, sizeof(*key));
+	uint64_t start;
+	struct table *t;
+	struct table_hit h;
+
+	(void)state;
+	for (uint32_t i = 0; i < MANY; i++) {
+		char text[64];
+		uint8_t b[SID_BYTES_MAX];
+
+		snprintf(text, sizeof(text), "S-1-5-21-11-22-33-%u", i);
+		assert_int_equal(sid_parse(slice_of(text), b), 28);
+		memcpy(key[i], b, 28);
+		in[i] =
+		    entry(i + 1, SUBJECT_SID,
+			  (struct slice){(const char *)key[i], 28}, SERVER_FCI);
+	}
+	t = build(in, MANY);
+	assert_int_equal(table_len(t), MANY);
+	assert_true(table_generation(t) == 42);
+	assert_true(table_built_ns(t) <= clock_real_ns());
+	for (uint32_t i = 0; i < MANY; i += 7) {
+		person(MECH_KERBEROS, "x@R");
+		who.id.nsids = 1;
+		who.sids[0].len = 28;
+		memcpy(who.sids[0].bytes, key[i], 28);
+		h = decide(t);
+		assert_int_equal(h.entry, i + 1);
+		table_entry(t, i, &out);
+		assert_int_equal(out.id, i + 1);
+		assert_true(slice_eq(out.key, in[i].key));
+		assert_true(slice_eq(out.name, in[i].name));
+		assert_int_equal(out.role, SERVER_FCI);
+		assert_int_equal(out.kind, SUBJECT_SID);
+	}
+	/* An account with 1,015 groups, none of them in the table. */
+	person(MECH_KERBEROS, "x@R");
+	for (int i = 0; i < 1015; i++) {
+		char text[64];
+
+		snprintf(text, sizeof(text), "S-1-5-21-11-22-34-%d", i);
+		has_sid(SID_GROUP, text);
+	}
+	start = clock_mono_ns();
+	h = decide(t);
+	print_message("1,015 groups among %d entries: %llu us\n", MANY,
+		      (unsigned long long)((clock_mono_ns() - start) / 1000));
+	assert_int_equal(h.verdict, VERDICT_NO_MATCH);
+	table_unmap(&t);
+	free(in);
+	free(key);
+}
+
+static void
+every_sid_of_the_largest_identity_may_match(void **state)
+{
+	struct table_in *in = calloc(IDENTITY_SIDS_MAX + 1, sizeof(*in));
+	struct table *t;
+
+	(void)state;
+	person(MECH_KERBEROS, "x@R");
+	for (uint32_t i = 0; i < IDENTITY_SIDS_MAX; i++) {
+		char text[64];
+
+		snprintf(text, sizeof(text), "S-1-5-21-1-1-1-%u", i);
+		has_sid(SID_GROUP, text);
+		in[i] = entry(i + 1, SUBJECT_SID,
+			      (struct slice){(const char *)who.sids[i].bytes,
+					     who.sids[i].len},
+			      SERVER_FCI);
+	}
+	in[IDENTITY_SIDS_MAX] = BY_NAME(99999, "x@R", SERVER_EXCHANGE);
+	t = build(in, IDENTITY_SIDS_MAX + 1);
+	assert_int_equal(decide(t).matches, IDENTITY_SIDS_MAX + 1);
+	assert_int_equal(decide(t).entry, 99999);
+	assert_int_equal(decide(t).other, 1);
+	table_unmap(&t);
+	free(in);
+}
+
+/* --- building
+ * ---------------------------------------------------------------------- */
+
+static void
+duplicates_are_refused(void **state)
+{
+	struct table_in in[] = {
+	    BY_SID(1, USER, SERVER_EXCHANGE),
+	    BY_NAME(2, "a@R", SERVER_FCI),
+	    BY_SID(3, USER, SERVER_FCI),
+	};
+	struct table *t;
+
+	(void)state;
+	assert_int_equal(table_build(in, 3, 1), -EEXIST);
+	in[2] = BY_NAME(3, "a@R", SERVER_EXCHANGE);
+	assert_int_equal(table_build(in, 3, 1), -EEXIST);
+	/* The same text as another kind is another key. */
+	in[2] = BY_CERT(3, "a@R", SERVER_EXCHANGE);
+	t = build(in, 3);
+	assert_int_equal(table_len(t), 3);
+	table_unmap(&t);
+}
+
+static void
+entries_out_of_bounds_are_refused(void **state)
+{
+	static char big[TABLE_KEY_MAX + 1];
+	const struct table_in good = BY_NAME(1, "a@R", SERVER_FCI);
+	struct table_in in = good;
+
+	(void)state;
+	memset(big, 'x', sizeof(big));
+	in.id = 0;
+	assert_int_equal(table_build(&in, 1, 1), -EINVAL);
+	in = good;
+	in.role = SERVER_NONE;
+	assert_int_equal(table_build(&in, 1, 1), -EINVAL);
+	in.role = SERVER_ROLE_MAX;
+	assert_int_equal(table_build(&in, 1, 1), -EINVAL);
+	in = good;
+	in.kind = (enum subject_kind)0;
+	assert_int_equal(table_build(&in, 1, 1), -EINVAL);
+	in.kind = SUBJECT_CERT + 1;
+	assert_int_equal(table_build(&in, 1, 1), -EINVAL);
+	in = good;
+	in.key.len = 0;
+	assert_int_equal(table_build(&in, 1, 1), -EINVAL);
+	in.key = (struct slice){big, TABLE_KEY_MAX + 1};
+	assert_int_equal(table_build(&in, 1, 1), -EINVAL);
+	in = good;
+	in.name = (struct slice){big, TABLE_NAME_MAX + 1};
+	assert_int_equal(table_build(&in, 1, 1), -EINVAL);
+	in = good;
+	in.kind = SUBJECT_SID; /* "a@R" is none */
+	assert_int_equal(table_build(&in, 1, 1), -EINVAL);
+	assert_int_equal(table_build(&good, TABLE_ENTRIES_MAX + 1UL, 1),
+			 -E2BIG);
+	/* The largest of both are fine. */
+	in = good;
+	in.key = (struct slice){big, TABLE_KEY_MAX};
+	in.name = (struct slice){big, TABLE_NAME_MAX};
+	{
+		struct table *t = build(&in, 1);
+
+		table_unmap(&t);
+	}
+}
+
+static void
+the_snapshot_is_sealed_and_read_only(void **state)
+{
+	struct table_in in[] = {BY_SID(1, USER, SERVER_EXCHANGE)};
+	int fd = table_build(in, 1, 1), rw;
+	char path[64];
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+	assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+	assert_int_equal(fcntl(fd, F_GET_SEALS) & 15, 15);
+	assert_ptr_equal(
+	    mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0),
+	    MAP_FAILED);
+	/* Nor after opening it again for writing, which Linux lets one do. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	rw = open(path, O_RDWR | O_CLOEXEC);
+	if (rw >= 0) {
+		assert_ptr_equal(
+		    mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, rw, 0),
+		    MAP_FAILED);
+		assert_int_equal(pwrite(rw, "x", 1, 0), -1);
+		assert_int_equal(ftruncate(rw, 0), -1);
+		close(rw);
+	}
+	close(fd);
+}
+
+/* --- a snapshot that is not one
+ * --------------------------------------------------- */
+
+static uint8_t good[4096], bad[4096];
+static size_t good_len;
+
+static void
+load_good(void)
+{
+	struct table_in in[] = {
+	    BY_SID(1, USER, SERVER_EXCHANGE),
+	    BY_NAME(2, "a@R", SERVER_FCI),
+	    BY_SID(3, GROUP_A, SERVER_FCI),
+	};
+	int fd = table_build(in, 3, 1);
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	good_len = (size_t)st.st_size;
+	assert_true(good_len <= sizeof(good));
+	assert_int_equal(pread(fd, good, good_len, 0), good_len);
+	memcpy(bad, good, good_len);
+	close(fd);
+}
+
+/* Maps `bad`; with a fresh checksum when asked. */
+static struct table *
+map_bad(size_t len, bool sum, const char **why_r)
+{
+	uint64_t c;
+	struct table *t;
+	int rw, ro;
+
+	if (sum) {
+		c = table_checksum(bad, len);
+		memcpy(bad + offsetof(struct table_head, checksum), &c, 8);
+	}
+	rw = fd_memfd_sealed("bad", bad, len);
+	assert_true(rw >= 0);
+	ro = fd_reopen_ro(rw);
+	close(rw);
+	assert_true(ro >= 0);
+	*why_r = NULL;
+	t = table_map(ro, why_r);
+	close(ro);
+	assert_true((t == NULL) == (*why_r != NULL));
+	return t;
+}
+
+static void
+every_head_field_is_checked_and_not_only_by_the_checksum(void **state)
+{
+	static const struct {
+		size_t off, len;
+	} fields[] = {
+#define F(f) \
+	{offsetof(struct table_head, f), sizeof(((struct table_head *)0)->f)}
+	    F(magic),	    F(layout),	 F(size), F(slots_off),
+	    F(entries_off), F(text_off), F(n),	  F(nslots),
+	};
+	const char *why;
+	struct table *t;
+
+	(void)state;
+	load_good();
+	t = map_bad(good_len, true, &why);
+	assert_non_null(t);
+	table_unmap(&t);
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		for (size_t bit = 0; bit < 8 * fields[i].len; bit++) {
+			memcpy(bad, good, good_len);
+			bad[fields[i].off + bit / 8] ^=
+			    (uint8_t)(1U << (bit % 8));
+			assert_null(map_bad(good_len, true, &why));
+		}
+	}
+}
+
+static void
+a_flipped_bit_anywhere_is_refused(void **state)
+{
+	const char *why;
+
+	(void)state;
+	load_good();
+	for (size_t i = 0; i < good_len; i++) {
+		memcpy(bad, good, good_len);
+		bad[i] ^= 0x10;
+		assert_null(map_bad(good_len, false, &why));
+	}
+	memcpy(bad, good, good_len);
+	for (size_t len = 0; len < good_len; len += 3)
+		assert_null(map_bad(len, false, &why));
+	assert_null(map_bad(good_len + 8, true, &why));
+}
+
+/* Whatever the body says behind a good checksum: refused, or harmless. */
+static void
+a_wrong_body_never_leads_outside(void **state)
+{
+	uint32_t rnd = 12345;
+	size_t refused = 0;
+	const char *why;
+
+	(void)state;
+	load_good();
+	for (int i = 0; i < 4000; i++) {
+		struct table *t;
+
+		memcpy(bad, good, good_len);
+		for (int k = 0; k < 3; k++) {
+			rnd = rnd * 1664525 + 1013904223;
+			bad[sizeof(struct table_head) +
+			    (rnd >> 8) %
+				(good_len - sizeof(struct table_head))] =
+			    (uint8_t)(rnd >> 24);
+		}
+		t = map_bad(good_len, true, &why);
+		if (t == NULL) {
+			refused++;
+			continue;
+		}
+		person(MECH_KERBEROS, "a@R");
+		has_sid(SID_USER, USER);
+		has_sid(SID_GROUP, GROUP_A);
+		has_sid(SID_GROUP, STRANGER);
+		(void)decide(t);
+		table_unmap(&t);
+	}
+	assert_true(refused > 1000);
+}
+
+static void
+an_unsealed_snapshot_is_refused(void **state)
+{
+	const char *why = NULL;
+	int fd;
+
+	(void)state;
+	load_good();
+	fd = memfd_create("open", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	assert_int_equal(write(fd, good, good_len), good_len);
+	assert_null(table_map(fd, &why));
+	assert_string_equal(why, "table is not sealed");
+	/* Size sealed, contents not: the writer could change its mind. */
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK),
+			 0);
+	assert_null(table_map(fd, &why));
+	close(fd);
+	assert_null(table_map(-1, &why));
+	assert_null(table_map(STDIN_FILENO, &why));
+}
+
+static void
+roles_have_names_both_ways(void **state)
+{
+	enum server_role r;
+
+	(void)state;
+	for (unsigned i = SERVER_EXCHANGE; i < SERVER_ROLE_MAX; i++) {
+		assert_int_equal(
+		    server_role_parse(
+			slice_of(server_role_name((enum server_role)i)), &r),
+		    0);
+		assert_int_equal(r, i);
+	}
+	assert_int_equal(server_role_parse(SLICE_LIT("Exchange"), &r), 0);
+	assert_int_equal(server_role_parse(SLICE_LIT(""), &r), -EINVAL);
+	assert_int_equal(server_role_parse(SLICE_LIT("exchang"), &r), -EINVAL);
+	assert_string_equal(server_role_name(SERVER_NONE), "");
+	for (unsigned v = VERDICT_ALLOW; v <= VERDICT_NO_TABLE; v++)
+		assert_true(strlen(verdict_text((enum verdict)v)) > 1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(
+		an_account_is_found_by_sid_principal_or_certificate),
+	    cmocka_unit_test(kinds_do_not_pass_for_each_other),
+	    cmocka_unit_test(nobody_gets_in_without_a_match),
+	    cmocka_unit_test(the_account_goes_before_its_groups),
+	    cmocka_unit_test(among_equals_less_privilege_then_the_lower_id),
+	    cmocka_unit_test(entries_that_agree_are_no_conflict),
+	    cmocka_unit_test(a_sid_seen_as_user_and_group_counts_as_user),
+	    cmocka_unit_test(an_expired_entry_does_not_count),
+	    cmocka_unit_test(a_hundred_thousand_entries),
+	    cmocka_unit_test(every_sid_of_the_largest_identity_may_match),
+	    cmocka_unit_test(duplicates_are_refused),
+	    cmocka_unit_test(entries_out_of_bounds_are_refused),
+	    cmocka_unit_test(the_snapshot_is_sealed_and_read_only),
+	    cmocka_unit_test(
+		every_head_field_is_checked_and_not_only_by_the_checksum),
+	    cmocka_unit_test(a_flipped_bit_anywhere_is_refused),
+	    cmocka_unit_test(a_wrong_body_never_leads_outside),
+	    cmocka_unit_test(an_unsealed_snapshot_is_refused),
+	    cmocka_unit_test(roles_have_names_both_ways),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
