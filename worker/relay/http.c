@@ -461,6 +461,7 @@ http_req_framing(struct http_req *r, const struct http_gather *g)
 		return REASON_OK;
 	if (g->lengths > 1 || g->bad_length)
 		return REASON_BAD_LENGTH;
+	r->has_length = true;
 	r->length = g->length;
 	r->framing = g->length > 0 ? HTTP_LENGTH : HTTP_NO_BODY;
 	return REASON_OK;
@@ -561,6 +562,8 @@ http_parse_status_line(struct http_reply *r, struct slice line)
 		return false;
 	r->minor = s[7] - '0';
 	r->status = (s[9] - '0') * 100 + (s[10] - '0') * 10 + (s[11] - '0');
+	r->phrase = (struct slice){s + 12, line.len - 12};
+	r->phrase = http_trim(r->phrase);
 	return r->status >= 100 && r->status <= 599;
 }
 

@@ -68,6 +68,7 @@ struct http_req {
 	struct slice query;  /* without "?", may be empty */
 	enum http_framing framing;
 	uint64_t length;
+	bool has_length; /* Content-Length was there, maybe 0 */
 	bool keep_alive;
 	bool expect_continue;
 	bool intermediary; /* Via, Forwarded or X-Forwarded-For was there */
@@ -95,7 +96,8 @@ MUST_USE enum reason http_parse_req(struct http_req *r, const char *p,
 
 struct http_reply {
 	int minor;
-	int status; /* 100..599 */
+	int status;	     /* 100..599 */
+	struct slice phrase; /* reason phrase, may be empty */
 	enum http_framing framing;
 	uint64_t length;
 	bool keep_alive;

@@ -1,0 +1,317 @@
+/*
+ * Purpose: find out who a request comes from, with the keeper's help.
+ *
+ * Runs in: relay.
+ * Trusts:  the keeper for the identity; nobody else.
+ * Touches: the channel to the keeper.
+ * Failure: 401 with the reason in log and event; 503 when the keeper is busy.
+ *
+ * Rules (DESIGN 5.3): a request that brings Authorization is decided by it
+ * alone.  An identity stays with the connection only for a direct client: as
+ * soon as an intermediary shows itself on the connection, every request
+ * authenticates itself.
+ */
+#include <errno.h>
+
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "worker/relay/base64.h"
+#include "worker/relay/client.h"
+#include "worker/relay/local.h"
+
+#define AUTH_BUCKETS	1024  /* a power of two */
+#define AUTH_BODY_MAX	66560 /* of AUTH_STEP in ipc_msgs.def */
+#define AUTH_EVENTS_MAX 20    /* a second; the rest is only counted */
+#define AUTH_DETAIL_MAX 512
+
+/* Clients with an exchange at the keeper, by its number. */
+static struct client *auth_bucket[AUTH_BUCKETS];
+static uint64_t auth_last_id;
+static uint8_t auth_body[AUTH_BODY_MAX];
+
+static void
+auth_link(struct client *c)
+{
+	struct client **b = &auth_bucket[c->auth_id % AUTH_BUCKETS];
+
+	c->auth_next = *b;
+	*b = c;
+}
+
+static void
+auth_unlink(struct client *c)
+{
+	struct client **b = &auth_bucket[c->auth_id % AUTH_BUCKETS];
+
+	while (*b != NULL && *b != c)
+		b = &(*b)->auth_next;
+	if (*b != NULL)
+		*b = c->auth_next;
+	c->auth_id = 0;
+	c->auth_pending = false;
+}
+
+static struct client *
+auth_find(uint64_t id)
+{
+	struct client *c = auth_bucket[id % AUTH_BUCKETS];
+
+	while (c != NULL && c->auth_id != id)
+		c = c->auth_next;
+	return c;
+}
+
+void
+auth_abort(struct client *c)
+{
+	if (c->auth_id == 0)
+		return;
+	/* lost when the channel is full: the keeper times it out */
+	if (c->w->keeper != NULL && ipc_send(c->w->keeper, IPC_AUTH_ABORT,
+					     c->auth_id, NULL, 0, -1) != 0)
+		log_debug("an abandoned handshake is left to time out");
+	auth_unlink(c);
+}
+
+/* At most AUTH_EVENTS_MAX a second, so that a flood stays a flood of 401s. */
+static bool
+auth_may_tell(void)
+{
+	static uint64_t second;
+	static unsigned told;
+	uint64_t now = clock_turn_ns() / NS_PER_S;
+
+	if (now != second) {
+		second = now;
+		told = 0;
+	}
+	return ++told <= AUTH_EVENTS_MAX;
+}
+
+static void
+auth_tell(struct client *c, enum auth_cause cause, struct slice detail)
+{
+	char mem[AUTH_DETAIL_MAX * 2];
+	struct sbuf b;
+	struct msg_event e = {
+	    .id = cause == CAUSE_NTLM || cause == CAUSE_NO_MECH ? 2106 : 2000,
+	    .address = slice_of(c->address),
+	    .request = slice_of(c->x->id),
+	};
+
+	if (!auth_may_tell())
+		return;
+	sbuf_init(&b, mem, sizeof(mem));
+	sbuf_fmt(&b, "%s (%s)", auth_cause_text(cause), auth_cause_name(cause));
+	if (detail.len > 0)
+		sbuf_fmt(&b, ": %.*s", (int)MIN(detail.len, AUTH_DETAIL_MAX),
+			 detail.p);
+	if (auth_cause_remedy(cause)[0] != '\0')
+		sbuf_fmt(&b, "; %s", auth_cause_remedy(cause));
+	e.detail = (struct slice){b.p, b.len};
+	child_event(c->w->c, &e);
+}
+
+static void
+auth_fail(struct client *c, enum auth_cause cause, struct slice detail)
+{
+	stat_add(c->w->row, STAT_auth_failed, 1);
+	auth_tell(c, cause, detail);
+	client_refuse(c, REASON_AUTH_FAILED, auth_cause_text(cause));
+}
+
+/* The identity that the connection already has, when it may be used. */
+static bool
+auth_from_connection(struct client *c)
+{
+	struct identity *id = c->ident;
+
+	if (id == NULL || c->shared || !c->w->c->conf.connection_auth)
+		return false;
+	if (id->expires != 0 && id->expires <= clock_real_ns() / NS_PER_S) {
+		identity_free(&c->ident);
+		return false;
+	}
+	c->x->ident = id;
+	return true;
+}
+
+static void
+auth_send(struct client *c, struct slice token)
+{
+	struct relay *w = c->w;
+	bool first = !c->auth_pending;
+	struct msg_auth_step m = {
+	    .deadline_ms = (uint32_t)w->c->conf.auth_timeout_ms,
+	    .first = first,
+	    .binding = {(const char *)c->l->binding, c->l->binding_len},
+	    .token = token,
+	};
+	size_t len = msg_auth_step_pack(&m, auth_body, sizeof(auth_body));
+	int r;
+
+	if (len == 0) {
+		auth_fail(c, CAUSE_TOO_LARGE, SLICE_LIT(""));
+		return;
+	}
+	if (first) {
+		c->auth_id = ++auth_last_id;
+		auth_link(c);
+	}
+	c->auth_pending = false;
+	r = w->keeper == NULL ? -EPIPE
+			      : ipc_send(w->keeper, IPC_AUTH_STEP, c->auth_id,
+					 auth_body, len, -1);
+	if (r == 0) {
+		client_enter(c, CLIENT_AUTH);
+		return;
+	}
+	auth_unlink(c);
+	if (r == -ENOBUFS)
+		stat_add(w->row, STAT_auth_busy, 1);
+	client_refuse(c, r == -ENOBUFS ? REASON_AUTH_BUSY : REASON_AUTH_DOWN,
+		      NULL);
+}
+
+/* Authorization: Negotiate <base64> (RFC 4559 4.2). */
+static void
+auth_with_field(struct client *c)
+{
+	struct slice a = c->x->req.authorization, scheme = a;
+	const char *sp = memchr(a.p, ' ', a.len);
+	ssize_t n;
+
+	if (sp != NULL)
+		scheme.len = (size_t)(sp - a.p);
+	if (slice_iis(scheme, "NTLM")) {
+		auth_fail(c, CAUSE_NTLM, SLICE_LIT(""));
+		return;
+	}
+	if (!slice_iis(scheme, "Negotiate")) {
+		auth_fail(c, CAUSE_NO_MECH,
+			  SLICE_LIT("a scheme other than Negotiate"));
+		return;
+	}
+	a.p += scheme.len;
+	a.len -= scheme.len;
+	while (a.len > 0 && a.p[0] == ' ') {
+		a.p++;
+		a.len--;
+	}
+	n = base64_decode(c->w->scratch, RELAY_SCRATCH, a);
+	if (n == -ENOBUFS)
+		auth_fail(c, CAUSE_TOO_LARGE, SLICE_LIT(""));
+	else if (n <= 0)
+		client_refuse(c, REASON_AUTH_MALFORMED, NULL);
+	else
+		auth_send(c, (struct slice){c->w->scratch, (size_t)n});
+}
+
+bool
+auth_begin(struct client *c)
+{
+	struct exchange *x = c->x;
+
+	x->t_auth = clock_turn_ns();
+	if (x->req.authorization.p != NULL) {
+		identity_free(&c->ident);
+		auth_with_field(c);
+		return false;
+	}
+	auth_abort(c); /* a half-done handshake that is not gone on with */
+	if (auth_from_connection(c))
+		return true;
+	stat_add(c->w->row, STAT_auth_challenges, 1);
+	client_refuse(c, REASON_AUTH_REQUIRED, NULL);
+	return false;
+}
+
+static void
+auth_take_token(struct exchange *x, struct slice token)
+{
+	if (token.len == 0)
+		return;
+	x->auth_out = malloc(BASE64_LEN(token.len) + 1);
+	if (x->auth_out != NULL)
+		base64_encode(x->auth_out, token.p, token.len);
+}
+
+static void
+auth_ok(struct client *c, const struct msg_auth_reply *m)
+{
+	struct exchange *x = c->x;
+	struct unpack u;
+
+	auth_unlink(c);
+	unpack_init(&u, m->identity.p, m->identity.len);
+	x->ident = identity_unpack(&u);
+	if (x->ident == NULL) {
+		auth_fail(c, CAUSE_INTERNAL, SLICE_LIT("no identity"));
+		return;
+	}
+	stat_add(c->w->row, STAT_auth_ok, 1);
+	if (c->shared || !c->w->c->conf.connection_auth)
+		x->ident_owned = true;
+	else
+		c->ident = x->ident;
+	local_authenticated(c);
+}
+
+void
+auth_on_reply(struct relay *w UNUSED, uint64_t id, const uint8_t *body,
+	      size_t len)
+{
+	struct client *c = auth_find(id);
+	struct msg_auth_reply m;
+
+	if (c == NULL || c->state != CLIENT_AUTH)
+		return; /* gone meanwhile, or timed out */
+	if (msg_auth_reply_unpack(&m, body, len) != 0) {
+		auth_unlink(c);
+		auth_fail(c, CAUSE_INTERNAL, SLICE_LIT("malformed reply"));
+		return;
+	}
+	c->x->auth_ns = clock_turn_ns() - c->x->t_auth;
+	auth_take_token(c->x, m.token);
+	switch (m.outcome) {
+	case AUTH_OK:
+		auth_ok(c, &m);
+		break;
+	case AUTH_CONTINUE:
+		c->auth_pending = true;
+		client_refuse(c, REASON_AUTH_CONTINUE, NULL);
+		break;
+	case AUTH_BUSY:
+		auth_unlink(c);
+		stat_add(c->w->row, STAT_auth_busy, 1);
+		client_refuse(c,
+			      m.cause == CAUSE_TIMEOUT ? REASON_AUTH_TIMEOUT
+						       : REASON_AUTH_BUSY,
+			      NULL);
+		break;
+	case AUTH_FAILED:
+		auth_unlink(c);
+		auth_fail(c, m.cause, m.detail);
+		break;
+	}
+	if (c->state != CLIENT_CLOSED)
+		client_run(c);
+}
+
+void
+auth_keeper_gone(struct relay *w)
+{
+	struct client *c, *next;
+
+	for (c = w->clients; c != NULL; c = next) {
+		next = c->next;
+		if (c->auth_id == 0)
+			continue;
+		auth_unlink(c);
+		if (c->state == CLIENT_AUTH) {
+			client_refuse(c, REASON_AUTH_DOWN, NULL);
+			if (c->state != CLIENT_CLOSED)
+				client_run(c);
+		}
+	}
+}

@@ -1,0 +1,194 @@
+/*
+ * client: a connection from a server, and the request that it carries.
+ *
+ * One request at a time: what a client sends ahead waits in the block or in
+ * the kernel.  A client ends in one place, client_end(), with a reason; a
+ * request ends in exchange_end().
+ *
+ * States, what is true in them, and what ends them:
+ *	TLS	 handshake under way		done, or tls_timeout_ms
+ *	IDLE	 no byte of a request yet	a byte, or idle_timeout_ms
+ *	HEAD	 part of a head is there	its end, or head_timeout_ms
+ *	AUTH	 the keeper has the token	AUTH_REPLY, or auth_timeout_ms
+ *	CONNECT	 waits for a connection		up_on_ready/up_on_failed
+ *	TOKEN	 waits for a fresh token	news, or token_wait_ms
+ *	RELAY	 request and reply flow		end of both, or a time-out
+ *	DRAIN	 own reply sent, body unread	end of body, or a bound
+ *	LINGER	 own bytes sent, half closed	the peer's end, or 2 s
+ *	CLOSED	 freed at the end of the turn
+ */
+#ifndef RMS_CLIENT_H
+#define RMS_CLIENT_H
+
+#include <stdbool.h>
+
+#include "shm/identity.h"
+#include "worker/relay/chunk.h"
+#include "worker/relay/http.h"
+#include "worker/relay/relay.h"
+#include "worker/relay/service.h"
+#include "worker/relay/wire.h"
+
+enum client_state {
+	CLIENT_TLS,
+	CLIENT_IDLE,
+	CLIENT_HEAD,
+	CLIENT_AUTH,
+	CLIENT_CONNECT,
+	CLIENT_TOKEN,
+	CLIENT_RELAY,
+	CLIENT_DRAIN,
+	CLIENT_LINGER,
+	CLIENT_CLOSED,
+};
+
+/* 16 hex digits of the worker's boot, a dash, the number, and a NUL. */
+#define REQUEST_ID_LEN	 40
+#define CLIENT_LINGER_MS 2000
+
+/* One request and its reply. */
+struct exchange {
+	struct exchange *next_free;
+	char id[REQUEST_ID_LEN];
+	enum service service;
+	enum op op;
+	bool soap;	/* our own errors are SOAP faults */
+	char path[128]; /* as sent, cut, for the log */
+
+	/* who */
+	struct identity *ident; /* borrowed from the client, or owned */
+	bool ident_owned;
+	enum server_role role;
+	uint32_t entry;
+	char entry_name[TABLE_NAME_MAX + 1];
+	uint32_t credential;
+	char *auth_out; /* base64 for WWW-Authenticate; owned; may be NULL */
+
+	/* the request's body, from the client's block to the cloud */
+	size_t body_start; /* in the block; meaningful while held */
+	size_t cursor;	   /* next byte of the block to look at */
+	bool held;	   /* everything since body_start is in the block */
+	bool body_done;
+	bool head_sent;
+	bool last_chunk_sent; /* all of the request is on its way */
+	bool continued;	      /* 100 Continue was sent */
+	uint64_t left;	      /* HTTP_LENGTH */
+	struct chunk chunk;
+
+	/* the cloud */
+	struct upstream *up;
+	int retries; /* after a pooled connection died */
+	int replays; /* after a 401 */
+	uint64_t token_serial;
+
+	/* the reply */
+	int status;
+	bool reply_started;   /* the head went to the client */
+	bool reply_head_done; /* the cloud's head was read */
+	bool up_keep;	      /* the cloud's connection may be used again */
+	bool reply_done;
+	bool reply_chunked; /* towards the client */
+	bool close_after;   /* the client's connection ends with it */
+	enum http_framing reply_framing;
+	uint64_t reply_left;
+	struct chunk reply_chunk;
+
+	/* account */
+	enum reason reason;
+	uint64_t bytes_in, bytes_out;
+	uint64_t t_start, t_auth, t_connect, t_sent, t_reply_end;
+	uint64_t auth_ns, connect_ns;
+	bool reused;
+	char upstream_addr[64];
+
+	struct http_req req;
+};
+
+struct client {
+	struct client *next, *prev;
+	struct relay *w;
+	struct listener *l;
+	unsigned index; /* of the listener: l may be replaced by a reload */
+	struct wire wire;
+	enum client_state state;
+	struct loop_timer *timer;
+	struct loop_cell cell;
+	char address[48]; /* of the peer, text */
+
+	char *block; /* NULL when nothing is buffered */
+	size_t size, rpos, wpos;
+	struct http_scan scan;
+
+	struct exchange *x;	  /* NULL between requests */
+	struct identity *ident;	  /* persists within DESIGN 5.3; owned */
+	bool shared;		  /* an intermediary showed itself */
+	uint64_t auth_id;	  /* exchange with the keeper; 0 none */
+	struct client *auth_next; /* auth.c: others with ids of one bucket */
+	bool auth_pending;	  /* it has a half-done handshake of ours */
+	uint64_t discard;	  /* bytes that may still be thrown away */
+	uint64_t t_head;	  /* first byte of the present head */
+	bool eof;
+};
+
+/* Accepts what waits on a listener; bounded work. */
+void client_accept(struct listener *l);
+
+/* The only state transition: also sets the timer of the state. */
+void client_enter(struct client *c, enum client_state s);
+/* Looks at everything that can go on now. */
+void client_run(struct client *c);
+/* Ends the connection (and the request on it, with the same reason). */
+void client_end(struct client *c, enum reason why);
+/* The request has its reply complete and sent: log it, go on or close. */
+void client_finish(struct client *c, enum reason why);
+/* Own reply instead of the cloud's (reply.h), then as client_finish(). */
+void client_refuse(struct client *c, enum reason why, const char *detail);
+/* More bytes into the block.  IO_AGAIN when there is no room or no byte. */
+enum io_result client_fill(struct client *c);
+/* The worker drains: idle connections close. */
+void client_drain_idle(struct relay *w);
+/* Sends "100 Continue" once when it was asked for. */
+void client_continue(struct client *c);
+
+enum body_result {
+	BODY_RUN,  /* *data_r, *n_r: the next bytes of the request's body */
+	BODY_NEED, /* more must be read (client_fill) */
+	BODY_END,
+	BODY_BAD,   /* REASON_BAD_CHUNK */
+	BODY_LARGE, /* REASON_BODY_TOO_LARGE */
+};
+/* Next run of the request's body that is in the block. */
+enum body_result client_body_next(struct client *c, const char **data_r,
+				  size_t *n_r);
+/* Back to the start of a body that is still held, for another try. */
+void client_body_rewind(struct client *c);
+
+/* --- auth.c ----------------------------------------------------------- */
+/* Establishes x->ident: at once (true: go on), or later, or refuses. */
+bool auth_begin(struct client *c);
+void auth_on_reply(struct relay *w, uint64_t id, const uint8_t *body,
+		   size_t len);
+/* The keeper is gone: everything that waits is refused. */
+void auth_keeper_gone(struct relay *w);
+/* Forgets a half-done handshake. */
+void auth_abort(struct client *c);
+
+/* --- authorize.c ------------------------------------------------------ */
+/* Decides by the newest table and tells the master what it has not heard:
+ * REASON_OK with x->role and x->entry set, or the refusal. */
+enum reason authorize(struct client *c);
+
+/* --- forward.c -------------------------------------------------------- */
+/* Decides by the newest table, then sends the request on its way. */
+void forward_begin(struct client *c);
+/* Moves bytes both ways as far as they go. */
+void forward_pump(struct client *c);
+/* From upstream.c: a connection for c is ready, or cannot be had. */
+void forward_on_ready(struct client *c, struct upstream *u);
+/* The time of CLIENT_RELAY is over: says who was waited for. */
+void forward_on_timeout(struct client *c);
+void forward_on_failed(struct client *c, enum reason why, const char *detail);
+/* News in the token segment: requests that wait for a token go on. */
+void forward_on_token(struct relay *w);
+
+#endif

@@ -1,0 +1,421 @@
+/*
+ * Purpose: send an authorized request to the cloud: token, connection, head,
+ *          body; retries and replays.  The reply's way back is answer.c.
+ *
+ * Runs in: relay.
+ * Trusts:  the table's decision; no byte of the request.
+ * Touches: the cloud's connection.
+ * Failure: a refusal that names whose fault it is.
+ */
+#include <sys/types.h>
+
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "worker/relay/answer.h"
+#include "worker/relay/client.h"
+#include "worker/relay/out.h"
+#include "worker/relay/upstream.h"
+
+#define FORWARD_FILLS 8 /* blocks read in one handler: fairness */
+
+/* ---- beginning ------------------------------------------------------- */
+
+static bool
+forward_scheme_none(const struct relay *w)
+{
+	return slice_is(slice_of(w->c->conf.cloud_auth_scheme.s), "none");
+}
+
+/* The credential's field, or why there is none. */
+static enum reason
+forward_credential(struct client *c, const struct relay_cred **cred_r)
+{
+	struct exchange *x = c->x;
+	const struct relay_cred *cred;
+
+	*cred_r = NULL;
+	if (forward_scheme_none(c->w))
+		return REASON_OK;
+	x->credential = c->w->c->conf.role_credential[x->role];
+	if (x->credential == 0)
+		return REASON_NO_CREDENTIAL;
+	cred = relay_cred_find(c->w, x->credential);
+	if (cred == NULL || cred->expires <= clock_boot_ns()) {
+		stat_add(c->w->row, STAT_token_missing, 1);
+		return REASON_NO_TOKEN;
+	}
+	*cred_r = cred;
+	return REASON_OK;
+}
+
+static void
+forward_connect(struct client *c, bool fresh)
+{
+	c->x->t_connect = clock_turn_ns();
+	client_enter(c, CLIENT_CONNECT);
+	upstream_get(c, fresh);
+}
+
+void
+forward_begin(struct client *c)
+{
+	struct exchange *x = c->x;
+	struct relay *w = c->w;
+	const struct relay_cred *cred;
+	struct slice body = {NULL, 0};
+	enum reason why = authorize(c);
+
+	if (c->block != NULL)
+		body =
+		    (struct slice){c->block + x->cursor, c->wpos - x->cursor};
+	x->op = service_op(x->service, x->req.soap_action, x->req.content_type,
+			   body);
+	if (why == REASON_OK && w->tenant_host[0] == '\0')
+		why = REASON_NO_TENANT;
+	if (why == REASON_OK) {
+		relay_token_refresh(w);
+		why = forward_credential(c, &cred);
+	}
+	if (why == REASON_OK && w->tv->naddr == 0)
+		why = REASON_NO_ADDRESS;
+	if (why != REASON_OK) {
+		client_refuse(c, why, NULL);
+		return;
+	}
+	forward_connect(c, false);
+}
+
+void
+forward_on_failed(struct client *c, enum reason why, const char *detail)
+{
+	client_refuse(c, why, detail);
+	if (c->state != CLIENT_CLOSED)
+		client_run(c);
+}
+
+void
+forward_on_ready(struct client *c, struct upstream *u)
+{
+	struct exchange *x = c->x;
+
+	x->up = u;
+	x->reused = u->reused;
+	x->connect_ns += clock_turn_ns() - x->t_connect;
+	snprintf(x->upstream_addr, sizeof(x->upstream_addr), "%s", u->address);
+	client_enter(c, CLIENT_RELAY);
+	forward_pump(c);
+	if (c->state == CLIENT_IDLE || c->state == CLIENT_DRAIN)
+		client_run(c);
+}
+
+/* ---- the request ----------------------------------------------------- */
+
+/* A value that cannot break the head, whatever the account is called. */
+static void
+forward_put_safe(struct out *o, const char *name, const char *value)
+{
+	if (name[0] == '\0')
+		return;
+	out_str(o, name);
+	out_str(o, ": ");
+	for (const char *p = value; *p != '\0'; p++)
+		if ((unsigned char)*p >= 0x20 && (unsigned char)*p != 0x7f)
+			out_put(o, p, 1);
+	out_str(o, "\r\n");
+}
+
+static void
+forward_put_fields(struct out *o, const struct http_req *r)
+{
+	for (size_t i = 0; i < r->nfields; i++) {
+		const struct http_field *f = &r->field[i];
+
+		if (http_fate_req(f) != FATE_PASS)
+			continue;
+		out_slice(o, f->name);
+		out_put(o, ": ", 2);
+		out_slice(o, f->value);
+		out_put(o, "\r\n", 2);
+	}
+}
+
+static void
+forward_put_head(struct client *c, struct out *o, const struct relay_cred *cred)
+{
+	struct relay *w = c->w;
+	struct exchange *x = c->x;
+
+	out_str(o, "POST ");
+	out_str(o, w->tenant_path);
+	out_str(o, w->c->conf.cloud_path_prefix.s);
+	out_str(o, "/");
+	out_str(o, service_path(x->service));
+	out_str(o, " HTTP/1.1\r\nHost: ");
+	out_str(o, w->tenant_authority);
+	out_put(o, "\r\n", 2);
+	if (cred != NULL)
+		out_put(o, cred->field, cred->field_len);
+	forward_put_safe(o, w->c->conf.header_account.s, x->ident->principal);
+	forward_put_safe(o, w->c->conf.header_role.s,
+			 server_role_name(x->role));
+	forward_put_fields(o, &x->req);
+	out_str(o, "X-RMS-Request-Id: ");
+	out_str(o, x->id);
+	if (x->req.framing == HTTP_CHUNKED) {
+		out_str(o, "\r\nTransfer-Encoding: chunked\r\n\r\n");
+	} else {
+		out_str(o, "\r\nContent-Length: ");
+		out_u64(o, x->req.length);
+		out_str(o, "\r\n\r\n");
+	}
+}
+
+static void
+forward_put_run(struct exchange *x, struct out *o, const char *data, size_t n)
+{
+	char head[CHUNK_HEAD_MAX];
+
+	if (x->req.framing != HTTP_CHUNKED) {
+		out_put(o, data, n);
+		return;
+	}
+	out_put(o, head, chunk_head(head, n));
+	out_put(o, data, n);
+	out_put(o, "\r\n", 2);
+}
+
+/* Body runs that are in the block. */
+static enum body_result
+forward_put_body(struct client *c, struct out *o)
+{
+	const char *data;
+	size_t n = 0;
+	enum body_result b;
+
+	while ((b = client_body_next(c, &data, &n)) == BODY_RUN)
+		forward_put_run(c->x, o, data, n);
+	if (b == BODY_END && !c->x->last_chunk_sent) {
+		c->x->last_chunk_sent = true;
+		if (c->x->req.framing == HTTP_CHUNKED)
+			out_str(o, "0\r\n\r\n");
+	}
+	return b;
+}
+
+/* The cloud's connection is gone before the reply is complete. */
+void
+forward_up_lost(struct client *c, enum reason why, const char *detail)
+{
+	struct exchange *x = c->x;
+	bool stale = x->up != NULL && x->up->reused && !x->up->got_byte;
+
+	upstream_drop(&x->up);
+	if (stale && x->held && x->retries == 0 && !x->reply_started) {
+		/* MS-RMPR servers keep no state between requests: safe */
+		x->retries++;
+		stat_add(c->w->row, STAT_up_retries, 1);
+		client_body_rewind(c);
+		forward_connect(c, true);
+		return;
+	}
+	stat_add(c->w->row, STAT_up_failed, 1);
+	client_refuse(c, why, detail);
+}
+
+/* false: the exchange has ended or changed its connection. */
+static bool
+forward_body_broken(struct client *c, enum body_result b)
+{
+	if (b == BODY_BAD)
+		client_refuse(c, REASON_BAD_CHUNK, NULL);
+	else
+		client_refuse(c, REASON_BODY_TOO_LARGE, NULL);
+	return false;
+}
+
+static bool
+forward_fill(struct client *c, bool *again_r)
+{
+	enum io_result r = client_fill(c);
+
+	*again_r = r == IO_AGAIN;
+	if (r == IO_OK || r == IO_AGAIN)
+		return true;
+	client_end(c,
+		   r == IO_EOF ? REASON_CLIENT_SHORT_BODY : REASON_CLIENT_IO);
+	return false;
+}
+
+/* Sends as much of the request as goes.  false as above. */
+static bool
+forward_request(struct client *c)
+{
+	struct exchange *x = c->x;
+	const struct relay_cred *cred;
+	enum body_result b = BODY_NEED;
+	enum reason why;
+	struct out o;
+	bool again = false;
+
+	if (x->last_chunk_sent || wire_blocked(&x->up->wire))
+		return true;
+	out_begin(&o, &x->up->wire);
+	if (!x->head_sent) {
+		why = forward_credential(c, &cred);
+		if (why != REASON_OK) {
+			client_refuse(c, why, NULL);
+			return false;
+		}
+		x->token_serial = cred == NULL ? 0 : cred->serial;
+		x->head_sent = true;
+		x->t_sent = clock_turn_ns();
+		stat_add(c->w->row, STAT_requests_relayed, 1);
+		forward_put_head(c, &o, cred);
+	}
+	for (int i = 0; i < FORWARD_FILLS && !again; i++) {
+		b = forward_put_body(c, &o);
+		if (!out_end(&o)) {
+			forward_up_lost(c, REASON_CLOUD_IO, "write failed");
+			return false;
+		}
+		if (b == BODY_BAD || b == BODY_LARGE)
+			return forward_body_broken(c, b);
+		if (b == BODY_END || wire_blocked(&x->up->wire))
+			return true;
+		client_continue(c);
+		if (!forward_fill(c, &again))
+			return false;
+	}
+	if (!again)
+		wire_again(&c->wire);
+	return true;
+}
+
+/* ---- both ways ------------------------------------------------------- */
+
+/* What the time runs for now. */
+static void
+forward_set_timer(struct client *c)
+{
+	const struct conf *conf = &c->w->c->conf;
+	struct exchange *x = c->x;
+	int64_t ms = conf->cloud_body_timeout_ms;
+
+	if (wire_blocked(&c->wire))
+		ms = conf->write_timeout_ms;
+	else if (wire_blocked(&x->up->wire))
+		ms = conf->cloud_body_timeout_ms;
+	else if (!x->body_done)
+		ms = conf->body_timeout_ms;
+	else if (!x->reply_started)
+		ms = conf->cloud_reply_timeout_ms;
+	loop_timer_set(c->timer, (uint64_t)ms);
+}
+
+void
+forward_on_timeout(struct client *c)
+{
+	struct exchange *x = c->x;
+
+	if (wire_blocked(&c->wire))
+		client_end(c, REASON_CLIENT_SLOW_WRITE);
+	else if (wire_blocked(&x->up->wire))
+		client_refuse(c, REASON_CLOUD_SLOW_BODY, NULL);
+	else if (!x->body_done)
+		client_refuse(c, REASON_CLIENT_SLOW_BODY, NULL);
+	else if (!x->reply_started)
+		client_refuse(c, REASON_CLOUD_SLOW, NULL);
+	else
+		client_end(c, REASON_CLOUD_SLOW_BODY);
+	if (c->state != CLIENT_CLOSED)
+		client_run(c);
+}
+
+/* The request is complete, so the next bytes would be another one; an end
+ * means that nobody waits for the reply. */
+bool
+forward_client_gone(struct client *c)
+{
+	enum io_result r;
+
+	if (c->eof)
+		return false; /* a half-close: it may still read */
+	if (c->block != NULL && c->wpos == c->size)
+		return false;
+	r = client_fill(c);
+	if (r != IO_FAIL)
+		return false;
+	client_end(c, REASON_CLIENT_CLOSED);
+	return true;
+}
+
+void
+forward_pump(struct client *c)
+{
+	if (c->wire.failed) {
+		client_end(c, REASON_CLIENT_IO);
+		return;
+	}
+	if (!forward_request(c) || c->state != CLIENT_RELAY)
+		return;
+	if (!answer_pump(c) || c->state != CLIENT_RELAY)
+		return;
+	if (c->wire.rdhup && c->x->body_done && forward_client_gone(c))
+		return;
+	forward_set_timer(c);
+}
+
+/* ---- 401 from the cloud ---------------------------------------------- */
+
+/* The service refused our token.  One more try with a fresh one, when the
+ * request can still be repeated. */
+void
+forward_unauthorized(struct client *c)
+{
+	struct exchange *x = c->x;
+	struct relay *w = c->w;
+	struct msg_token_stale m = {.credential = x->credential,
+				    .serial = x->token_serial};
+	uint8_t body[32];
+	size_t len = msg_token_stale_pack(&m, body, sizeof(body));
+
+	upstream_drop(&x->up);
+	if (w->cloud != NULL && x->credential != 0 &&
+	    ipc_send(w->cloud, IPC_TOKEN_STALE, 0, body, len, -1) != 0)
+		log_warn("the cloud agent was not told of a stale token");
+	if (x->replays > 0 || !x->held || x->credential == 0 ||
+	    w->cloud == NULL) {
+		client_refuse(c, REASON_CLOUD_UNAUTHORIZED, NULL);
+		return;
+	}
+	x->replays++;
+	client_body_rewind(c);
+	client_enter(c, CLIENT_TOKEN);
+	forward_try_token(c);
+}
+
+/* A newer token than the refused one?  Then once more. */
+void
+forward_try_token(struct client *c)
+{
+	const struct relay_cred *cred = relay_cred_find(c->w, c->x->credential);
+
+	if (cred == NULL || cred->serial == c->x->token_serial ||
+	    cred->expires <= clock_boot_ns())
+		return;
+	stat_add(c->w->row, STAT_token_replays, 1);
+	forward_connect(c, false);
+}
+
+void
+forward_on_token(struct relay *w)
+{
+	struct client *c, *next;
+
+	relay_token_refresh(w);
+	for (c = w->clients; c != NULL; c = next) {
+		next = c->next;
+		if (c->state == CLIENT_TOKEN)
+			forward_try_token(c);
+	}
+}

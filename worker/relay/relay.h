@@ -1,0 +1,123 @@
+/*
+ * relay: what one relay worker has, and who in it owns what.
+ *
+ * One struct relay per process.  Everything per connection hangs off struct
+ * client (client.h) and struct upstream (upstream.h).
+ */
+#ifndef RMS_RELAY_H
+#define RMS_RELAY_H
+
+#include <openssl/types.h>
+#include <stdbool.h>
+
+#include "conf/conf.h"
+#include "shm/base/hash.h"
+#include "shm/base/loop.h"
+#include "shm/ipc.h"
+#include "shm/stats.h"
+#include "shm/table.h"
+#include "shm/tickets.h"
+#include "shm/token.h"
+#include "worker/child.h"
+
+/* Size of the blocks that heads and bodies are read into. */
+#define RELAY_BLOCK 65536
+/* Worker-wide scratch in which what is sent is put together. */
+#define RELAY_SCRATCH (RELAY_BLOCK + 32768)
+/* Ciphertext collected before it is sent: a scratch in records, and slack. */
+#define RELAY_OBUF (RELAY_SCRATCH + 16384)
+
+struct client;
+struct upstream;
+struct alog;
+
+struct listener {
+	struct relay *w;
+	unsigned index; /* in conf.listener[] */
+	int fd;
+	struct event *ev;
+	SSL_CTX *ctx; /* NULL on a plain listener */
+	char *pem;    /* certificate chain as received; owned */
+	size_t pem_len;
+	bool pem_new; /* not yet in ctx */
+	/* "tls-server-end-point:" + hash, for channel binding (RFC 5929 4) */
+	uint8_t binding[96];
+	size_t binding_len;
+};
+
+/* A credential as requests use it, made from the token segment. */
+struct relay_cred {
+	uint32_t id;
+	uint64_t serial;
+	uint64_t expires; /* CLOCK_BOOTTIME ns */
+	char *field;	  /* "Authorization: Bearer ...\r\n"; owned */
+	size_t field_len;
+};
+
+struct relay {
+	struct child *c;
+	struct loop *loop;
+	struct stats_row *row;
+	bool draining;
+
+	struct listener listener[CONF_LISTENERS_MAX];
+	size_t nlisteners;
+	bool accept_paused;
+
+	struct table *table;
+	struct pub *tickets;
+	struct pub *token;
+	uint64_t token_seq;
+	struct token_value *tv; /* copy of the newest; owned */
+	struct relay_cred cred[TOKEN_CREDS_MAX];
+
+	struct ipc *keeper;
+	struct ipc *cloud;
+	struct alog *alog;
+
+	/* the cloud, from tenant_url */
+	SSL_CTX *cloud_ctx;
+	char *cloud_ca; /* PEM, owned */
+	size_t cloud_ca_len;
+	bool cloud_ca_new; /* not yet in cloud_ctx */
+	char tenant_host[256];
+	char tenant_authority[264]; /* Host field: host[:port] */
+	uint16_t tenant_port;
+	char tenant_path[128]; /* prefix from tenant_url, usually "" */
+	char tenant_base[320]; /* what GetRmsoUri answers */
+
+	/* lists (client.c, upstream.c) */
+	struct client *clients;
+	struct upstream *idle; /* pool, most recently used first */
+	size_t nclients, nidle, nexchanges;
+	size_t next_addr;	  /* round robin over the cloud's addresses */
+	uint32_t cloud_event;	  /* of the present outage; 0: none */
+	struct loop_timer *sweep; /* pool and periodic work */
+	struct loop_timer *drain_timer;
+
+	struct hash_key hash;
+	uint64_t boot_id; /* random part of request ids */
+	uint64_t next_id; /* requests, and exchanges with the keeper */
+
+	/* scratch: valid within one handler only */
+	char *scratch; /* RELAY_SCRATCH */
+	char *obuf;    /* RELAY_OBUF */
+	size_t olen;
+	struct wire *oowner; /* whose bytes are in obuf; NULL when empty */
+
+	/* free blocks of RELAY_BLOCK, most recently used first */
+	void *blocks;
+	size_t nblocks;
+};
+
+/* A block of RELAY_BLOCK bytes, or NULL.  Give it back when empty. */
+MUST_USE char *relay_block_take(struct relay *w);
+void relay_block_give(struct relay *w, char *block);
+
+/* Newest token of a credential: reads the segment when it has news.  NULL
+ * when there is none; the caller checks `expires`. */
+const struct relay_cred *relay_cred_find(struct relay *w, uint32_t id);
+/* Reads the token segment when it has news. */
+void relay_token_refresh(struct relay *w);
+
+#endif

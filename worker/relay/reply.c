@@ -1,0 +1,175 @@
+/*
+ * Purpose: what the connector itself says to a client.
+ *
+ * Runs in: relay.
+ * Trusts:  nobody: texts of a client are escaped or left out.
+ * Touches: the client's wire.
+ * Failure: the wire fails; the caller ends the client.
+ */
+#include "worker/relay/reply.h"
+
+#include "shm/base/log.h"
+#include "worker/relay/client.h"
+
+#define REPLY_RETRY_AFTER_S 5 /* of 503: a keeper or token hiccup is over */
+#define REPLY_HEAD_MAX	    131072 /* a 66 kB token in base64, and fields */
+
+static const char *
+reply_phrase(int status)
+{
+	static const struct {
+		int status;
+		const char *phrase;
+	} map[] = {
+	    {200, "OK"},
+	    {400, "Bad Request"},
+	    {401, "Unauthorized"},
+	    {403, "Forbidden"},
+	    {404, "Not Found"},
+	    {405, "Method Not Allowed"},
+	    {408, "Request Timeout"},
+	    {411, "Length Required"},
+	    {413, "Content Too Large"},
+	    {417, "Expectation Failed"},
+	    {431, "Request Header Fields Too Large"},
+	    {500, "Internal Server Error"},
+	    {502, "Bad Gateway"},
+	    {503, "Service Unavailable"},
+	    {504, "Gateway Timeout"},
+	    {505, "HTTP Version Not Supported"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(map); i++)
+		if (map[i].status == status)
+			return map[i].phrase;
+	return "Error";
+}
+
+static void
+reply_xml(struct sbuf *b, const char *s)
+{
+	for (; *s != '\0'; s++) {
+		if (*s == '<')
+			sbuf_str(b, "&lt;");
+		else if (*s == '>')
+			sbuf_str(b, "&gt;");
+		else if (*s == '&')
+			sbuf_str(b, "&amp;");
+		else if ((unsigned char)*s >= 0x20 && (unsigned char)*s < 0x7f)
+			sbuf_char(b, *s);
+	}
+}
+
+/* SOAP 1.1 Fault; the name in the shape that MS-RMPR 3.1.4.5 gives. */
+static void
+reply_fault(struct sbuf *b, const struct exchange *x,
+	    const struct reason_row *row, const char *detail)
+{
+	sbuf_str(b,
+		 "<?xml version=\"1.0\" encoding=\"utf-8\"?>\r\n"
+		 "<soap:Envelope xmlns:soap="
+		 "\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body>"
+		 "<soap:Fault><faultcode>soap:Server</faultcode><faultstring>");
+	sbuf_fmt(b, "RmsConnector.%s: %s", row->name, row->text);
+	if (detail != NULL) {
+		sbuf_str(b, ": ");
+		reply_xml(b, detail);
+	}
+	sbuf_fmt(b, " (fault of: %s; request %s)</faultstring></soap:Fault>",
+		 row->fault, x->id);
+	sbuf_str(b, "</soap:Body></soap:Envelope>\r\n");
+}
+
+static void
+reply_text(struct sbuf *b, const struct exchange *x,
+	   const struct reason_row *row, const char *detail)
+{
+	sbuf_fmt(b, "%d %s\r\nRmsConnector.%s: %s", row->status,
+		 reply_phrase(row->status), row->name, row->text);
+	if (detail != NULL) {
+		sbuf_str(b, ": ");
+		reply_xml(b, detail);
+	}
+	sbuf_fmt(b, "\r\nFault of: %s. Request %s.\r\n", row->fault, x->id);
+}
+
+static void
+reply_head(struct sbuf *b, struct client *c, int status, const char *type,
+	   size_t len, bool keep)
+{
+	struct exchange *x = c->x;
+
+	sbuf_fmt(b,
+		 "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+		 "X-RMS-Request-Id: %s\r\nCache-Control: no-store\r\n",
+		 status, reply_phrase(status), type, len, x->id);
+	if (!keep)
+		sbuf_str(b, "Connection: close\r\n");
+	else if (x->req.minor == 0)
+		sbuf_str(b, "Connection: keep-alive\r\n");
+	if (x->auth_out != NULL) {
+		sbuf_str(b, "WWW-Authenticate: Negotiate ");
+		sbuf_str(b, x->auth_out);
+		sbuf_str(b, "\r\n");
+	} else if (status == 401) {
+		sbuf_str(b, "WWW-Authenticate: Negotiate\r\n");
+	}
+	if (status == 503)
+		sbuf_fmt(b, "Retry-After: %d\r\n", REPLY_RETRY_AFTER_S);
+	if (status == 405)
+		sbuf_fmt(b, "Allow: %s\r\n",
+			 service_takes_post(x->req.path) ? "POST, GET, HEAD"
+							 : "GET, HEAD");
+	sbuf_str(b, "\r\n");
+}
+
+static void
+reply_send(struct client *c, int status, const char *type, struct slice body,
+	   bool keep)
+{
+	struct exchange *x = c->x;
+	char *mem = malloc(REPLY_HEAD_MAX);
+	struct sbuf b;
+
+	x->status = status;
+	x->reply_started = true;
+	if (mem == NULL) {
+		c->wire.failed = true;
+		return;
+	}
+	sbuf_init(&b, mem, REPLY_HEAD_MAX);
+	reply_head(&b, c, status, type, body.len, keep);
+	if (x->req.method != HTTP_HEAD) {
+		sbuf_slice(&b, body);
+		x->bytes_out += body.len;
+	}
+	if (b.cut || wire_write(&c->wire, b.p, b.len) != IO_OK ||
+	    wire_flush(&c->wire) != IO_OK)
+		c->wire.failed = true;
+	free(mem);
+}
+
+void
+reply_refuse(struct client *c, enum reason why, const char *detail, bool keep)
+{
+	const struct reason_row *row = reason_row(why);
+	char mem[4096];
+	struct sbuf b;
+
+	BUG_ON(row->status == 0);
+	sbuf_init(&b, mem, sizeof(mem));
+	if (c->x->soap)
+		reply_fault(&b, c->x, row, detail);
+	else
+		reply_text(&b, c->x, row, detail);
+	reply_send(c, row->status,
+		   c->x->soap ? "text/xml; charset=utf-8"
+			      : "text/plain; charset=utf-8",
+		   (struct slice){b.p, b.len}, keep);
+}
+
+void
+reply_local(struct client *c, const char *type, struct slice body, bool keep)
+{
+	reply_send(c, 200, type, body, keep);
+}

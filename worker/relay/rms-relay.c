@@ -1,0 +1,568 @@
+/*
+ * Purpose: the relay worker: what it is given, and how it puts it to use.
+ *
+ * Runs in: relay.
+ * Trusts:  the master, the keeper for identities, the cloud agent for tokens
+ *          and addresses; no client and no server.
+ * Touches: no file, no key, no name service.
+ * Failure: at start-up it exits with a line; later the old state stays.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <openssl/crypto.h>
+#include <openssl/ssl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "shm/base/clock.h"
+#include "shm/base/fd.h"
+#include "shm/base/log.h"
+#include "worker/relay/alog.h"
+#include "worker/relay/client.h"
+#include "worker/relay/relay.h"
+#include "worker/relay/tls.h"
+#include "worker/relay/tlskey.h"
+#include "worker/relay/upstream.h"
+
+#define RELAY_SWEEP_MS	  1000
+#define RELAY_BLOCKS_KEEP 64 /* free blocks kept for the next burst */
+#define RELAY_PEER_QUEUE  2048
+#define RELAY_CA_MAX	  (8 * 1024 * 1024)
+
+static struct relay relay;
+
+/* ---- memory ---------------------------------------------------------- */
+
+char *
+relay_block_take(struct relay *w)
+{
+	void *b = w->blocks;
+
+	if (b == NULL)
+		return malloc(RELAY_BLOCK);
+	memcpy(&w->blocks, b, sizeof(w->blocks)); /* the link is inside */
+	w->nblocks--;
+	return b;
+}
+
+void
+relay_block_give(struct relay *w, char *block)
+{
+	if (w->nblocks >= RELAY_BLOCKS_KEEP) {
+		free(block);
+		return;
+	}
+	memcpy(block, &w->blocks, sizeof(w->blocks));
+	w->blocks = block;
+	w->nblocks++;
+}
+
+/* ---- tokens and addresses -------------------------------------------- */
+
+static void
+relay_cred_set(struct relay *w, struct relay_cred *r,
+	       const struct token_slot *s)
+{
+	const char *scheme = w->c->conf.cloud_auth_scheme.s;
+	struct sbuf b;
+	size_t size = 32 + strlen(scheme) + s->len;
+
+	if (r->field != NULL)
+		OPENSSL_cleanse(r->field, r->field_len);
+	free(r->field);
+	*r = (struct relay_cred){0};
+	if (s->credential == 0 || s->len == 0 || s->len > TOKEN_BYTES_MAX)
+		return;
+	r->field = malloc(size);
+	if (r->field == NULL)
+		return;
+	sbuf_init(&b, r->field, size);
+	sbuf_fmt(&b, "Authorization: %s ", scheme);
+	sbuf_put(&b, s->bytes, s->len);
+	sbuf_str(&b, "\r\n");
+	r->field_len = b.len;
+	r->id = s->credential;
+	r->serial = s->serial;
+	r->expires = s->expires;
+}
+
+static void
+relay_token_apply(struct relay *w)
+{
+	for (size_t i = 0; i < TOKEN_CREDS_MAX; i++)
+		relay_cred_set(w, &w->cred[i], &w->tv->slot[i]);
+	if (w->tv->naddr > TOKEN_ADDRS_MAX)
+		w->tv->naddr = 0;
+	/* addresses of another name than the one we verify are of no use */
+	if (strncmp(w->tv->host, w->tenant_host, sizeof(w->tv->host)) != 0)
+		w->tv->naddr = 0;
+}
+
+void
+relay_token_refresh(struct relay *w)
+{
+	if (w->token == NULL || pub_seq(w->token) == w->token_seq)
+		return;
+	w->token_seq = pub_read(w->token, w->tv);
+	relay_token_apply(w);
+}
+
+const struct relay_cred *
+relay_cred_find(struct relay *w, uint32_t id)
+{
+	for (size_t i = 0; i < TOKEN_CREDS_MAX; i++)
+		if (w->cred[i].id == id && id != 0)
+			return &w->cred[i];
+	return NULL;
+}
+
+/* ---- channels to the keeper and the cloud agent ----------------------- */
+
+static void
+relay_on_keeper(void *arg, struct ipc *ch UNUSED, struct ipc_msg *m)
+{
+	struct relay *w = arg;
+	struct msg_sign_reply sr;
+
+	if (m->type == IPC_AUTH_REPLY)
+		auth_on_reply(w, m->id, m->body, m->len);
+	else if (m->type == IPC_SIGN_REPLY &&
+		 msg_sign_reply_unpack(&sr, m->body, m->len) == 0)
+		tlskey_on_reply(m->id, &sr);
+}
+
+static void
+relay_on_cloud(void *arg, struct ipc *ch UNUSED, struct ipc_msg *m)
+{
+	if (m->type == IPC_TOKEN_NEWS)
+		forward_on_token(arg);
+}
+
+static void
+relay_on_peer_end(void *arg, struct ipc *ch, enum ipc_end end, const char *why)
+{
+	struct relay *w = arg;
+
+	log_info("channel to the %s ended (%s)", role_name(ipc_peer(ch)), why);
+	(void)end; /* whatever it was: the master sees to a new one */
+	if (ch == w->keeper) {
+		ipc_free(&w->keeper);
+		tlskey_keeper_gone();
+		auth_keeper_gone(w);
+	} else if (ch == w->cloud) {
+		ipc_free(&w->cloud);
+	}
+}
+
+static const struct ipc_ops relay_keeper_ops = {
+    .on_msg = relay_on_keeper,
+    .on_end = relay_on_peer_end,
+};
+static const struct ipc_ops relay_cloud_ops = {
+    .on_msg = relay_on_cloud,
+    .on_end = relay_on_peer_end,
+};
+
+static int
+relay_take_peer(struct relay *w, struct ipc_msg *m)
+{
+	struct msg_peer p;
+	struct ipc **slot;
+	bool keeper;
+
+	if (msg_peer_unpack(&p, m->body, m->len) != 0 ||
+	    (p.role != ROLE_KEEPER && p.role != ROLE_CLOUD))
+		return -EPROTO;
+	keeper = p.role == ROLE_KEEPER;
+	slot = keeper ? &w->keeper : &w->cloud;
+	if (*slot != NULL) {
+		ipc_free(slot);
+		if (keeper) {
+			tlskey_keeper_gone();
+			auth_keeper_gone(w);
+		}
+	}
+	*slot = ipc_new(w->loop, m->fd, ROLE_RELAY, p.role, 0, RELAY_PEER_QUEUE,
+			keeper ? &relay_keeper_ops : &relay_cloud_ops, w);
+	m->fd = -1;
+	return *slot == NULL ? -ENOMEM : 0;
+}
+
+/* ---- segments, listeners, certificates -------------------------------- */
+
+static int
+relay_take_segment(struct relay *w, struct ipc_msg *m)
+{
+	struct msg_segment seg;
+	struct table *t;
+	const char *why = "";
+
+	if (msg_segment_unpack(&seg, m->body, m->len) != 0)
+		return -EPROTO;
+	switch (seg.kind) {
+	case SEGMENT_TABLE:
+		t = table_map(m->fd, &why);
+		if (t == NULL)
+			break;
+		table_unmap(&w->table);
+		w->table = t;
+		return 0;
+	case SEGMENT_TOKEN:
+		pub_unmap(&w->token);
+		w->token = pub_map(m->fd, sizeof(struct token_value),
+				   TOKEN_LAYOUT, false, &why);
+		w->token_seq = 0;
+		if (w->token == NULL)
+			break;
+		relay_token_refresh(w);
+		return 0;
+	case SEGMENT_TICKETS:
+		pub_unmap(&w->tickets);
+		w->tickets = pub_map(m->fd, sizeof(struct tickets_value),
+				     TICKETS_LAYOUT, false, &why);
+		if (w->tickets == NULL)
+			break;
+		return 0;
+	case SEGMENT_STATS: /* child.c */
+	case SEGMENT_MAX:
+		return -EPROTO;
+	}
+	log_err("segment %d refused: %s", (int)seg.kind, why);
+	return -EPROTO;
+}
+
+static int
+relay_take_listener(struct relay *w, struct ipc_msg *m)
+{
+	struct msg_listener ml;
+	struct listener *l;
+
+	if (msg_listener_unpack(&ml, m->body, m->len) != 0 ||
+	    ml.index >= CONF_LISTENERS_MAX)
+		return -EPROTO;
+	l = &w->listener[ml.index];
+	if (l->ev != NULL)
+		event_free(l->ev);
+	l->ev = NULL;
+	fd_close(&l->fd);
+	l->fd = m->fd;
+	m->fd = -1;
+	return fd_nonblock(l->fd);
+}
+
+static int
+relay_take_cert(struct relay *w, struct ipc_msg *m)
+{
+	struct msg_cert mc;
+	struct listener *l;
+	char *pem;
+
+	if (msg_cert_unpack(&mc, m->body, m->len) != 0 ||
+	    mc.index >= CONF_LISTENERS_MAX)
+		return -EPROTO;
+	pem = malloc(mc.pem.len + 1);
+	if (pem == NULL)
+		return -ENOMEM;
+	memcpy(pem, mc.pem.p, mc.pem.len);
+	pem[mc.pem.len] = '\0';
+	l = &w->listener[mc.index];
+	free(l->pem);
+	l->pem = pem;
+	l->pem_len = mc.pem.len;
+	l->pem_new = true;
+	return 0;
+}
+
+static int
+relay_take_ca(struct relay *w, struct ipc_msg *m)
+{
+	char *pem;
+	size_t len;
+	int r = fd_read_all(m->fd, RELAY_CA_MAX, &pem, &len);
+
+	if (r != 0)
+		return r;
+	if (w->cloud_ca != NULL && len == w->cloud_ca_len &&
+	    memcmp(pem, w->cloud_ca, len) == 0) {
+		free(pem); /* the same: sessions and context stay */
+		return 0;
+	}
+	free(w->cloud_ca);
+	w->cloud_ca = pem;
+	w->cloud_ca_len = len;
+	w->cloud_ca_new = true;
+	return 0;
+}
+
+static int
+relay_take_log(struct relay *w, struct ipc_msg *m)
+{
+	alog_set_fd(w->alog, m->fd);
+	m->fd = -1;
+	return 0;
+}
+
+static const struct {
+	enum ipc_type type;
+	int (*take)(struct relay *w, struct ipc_msg *m);
+} relay_takes[] = {
+    {IPC_SEGMENT, relay_take_segment}, {IPC_LISTENER, relay_take_listener},
+    {IPC_PEER, relay_take_peer},       {IPC_CERT, relay_take_cert},
+    {IPC_CLOUD_CA, relay_take_ca},     {IPC_ACCESS_LOG, relay_take_log},
+};
+
+static int
+relay_on_msg(struct child *c, struct ipc_msg *m)
+{
+	struct relay *w = &relay;
+
+	if (w->c == NULL) { /* the first one */
+		w->c = c;
+		w->loop = c->loop;
+		for (size_t i = 0; i < CONF_LISTENERS_MAX; i++)
+			w->listener[i] = (struct listener){
+			    .w = w, .index = (unsigned)i, .fd = -1};
+		w->tv = calloc(1, sizeof(*w->tv));
+		w->alog = alog_new(w);
+		if (w->tv == NULL || w->alog == NULL)
+			return -ENOMEM;
+	}
+	w->row = c->row;
+	for (size_t i = 0; i < ARRAY_LEN(relay_takes); i++)
+		if (relay_takes[i].type == m->type)
+			return relay_takes[i].take(w, m);
+	log_warn("message %s has no meaning here", ipc_type_name(m->type));
+	return 0;
+}
+
+/* ---- configuration ---------------------------------------------------- */
+
+/* Splits tenant_url, which conf/check.c has found well-formed:
+ * https://host[:port][/path]. */
+static void
+relay_set_tenant(struct relay *w)
+{
+	const char *url = w->c->conf.tenant_url.s, *p, *slash;
+	struct slice auth, port = {NULL, 0};
+	uint64_t n = 443;
+	size_t host_len;
+
+	w->tenant_host[0] = w->tenant_authority[0] = '\0';
+	w->tenant_path[0] = w->tenant_base[0] = '\0';
+	if (strncmp(url, "https://", 8) != 0)
+		return;
+	p = url + 8;
+	slash = strchrnul(p, '/');
+	auth = (struct slice){p, (size_t)(slash - p)};
+	host_len = auth.len;
+	if (auth.len > 0 && auth.p[0] == '[') {
+		const char *end = memchr(auth.p, ']', auth.len);
+
+		if (end == NULL)
+			return;
+		host_len = (size_t)(end - auth.p) + 1;
+	} else {
+		const char *colon = memchr(auth.p, ':', auth.len);
+
+		if (colon != NULL)
+			host_len = (size_t)(colon - auth.p);
+	}
+	if (host_len + 1 < auth.len)
+		port = (struct slice){auth.p + host_len + 1,
+				      auth.len - host_len - 1};
+	if (port.len > 0 && str_u64(port, 65535, &n) != 0)
+		return;
+	if (str_copy(w->tenant_authority, sizeof(w->tenant_authority), auth) !=
+		0 ||
+	    str_copy(w->tenant_host, sizeof(w->tenant_host),
+		     auth.p[0] == '['
+			 ? (struct slice){auth.p + 1, host_len - 2}
+			 : (struct slice){auth.p, host_len}) != 0 ||
+	    str_copy(w->tenant_base, sizeof(w->tenant_base), slice_of(url)) !=
+		0 ||
+	    str_copy(w->tenant_path, sizeof(w->tenant_path), slice_of(slash)) !=
+		0) {
+		w->tenant_host[0] = '\0';
+		return;
+	}
+	w->tenant_port = (uint16_t)n;
+	n = strlen(w->tenant_base);
+	if (n > 0 && w->tenant_base[n - 1] == '/')
+		w->tenant_base[n - 1] = '\0';
+	n = strlen(w->tenant_path);
+	if (n > 0 && w->tenant_path[n - 1] == '/')
+		w->tenant_path[n - 1] = '\0';
+}
+
+static void
+relay_on_accept(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+	client_accept(arg);
+}
+
+static int
+relay_set_listener(struct relay *w, struct listener *l)
+{
+	const struct conf_listener *cl = &w->c->conf.listener[l->index];
+	char err[256];
+
+	if (l->index >= w->c->conf.nlisteners || l->fd < 0)
+		return 0;
+	if (cl->tls && l->pem_new) {
+		int r = tls_server_ctx(w, l, err, sizeof(err));
+
+		if (r != 0) {
+			log_err("listener %s: %s", cl->name, err);
+			return r;
+		}
+		l->pem_new = false;
+	}
+	if (cl->tls && l->ctx == NULL) {
+		log_err("listener %s: no certificate", cl->name);
+		return -EINVAL;
+	}
+	if (l->ev != NULL || w->draining)
+		return 0;
+	l->ev = event_new(loop_base(w->loop), l->fd, EV_READ | EV_PERSIST,
+			  relay_on_accept, l);
+	if (l->ev == NULL || event_add(l->ev, NULL) != 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static void
+relay_on_sweep(void *arg)
+{
+	struct relay *w = arg;
+
+	upstream_sweep(w, false);
+	if (w->accept_paused && !w->draining) {
+		w->accept_paused = false;
+		for (size_t i = 0; i < CONF_LISTENERS_MAX; i++)
+			if (w->listener[i].ev != NULL)
+				event_add(w->listener[i].ev, NULL);
+	}
+	loop_timer_set(w->sweep, RELAY_SWEEP_MS);
+}
+
+static int
+relay_init(struct relay *w)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0) {
+		rl.rlim_cur = rl.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &rl);
+	}
+	if (getrandom(&w->boot_id, sizeof(w->boot_id), 0) !=
+	    (ssize_t)sizeof(w->boot_id))
+		return -EIO;
+	hash_key_new(&w->hash);
+	w->scratch = malloc(RELAY_SCRATCH);
+	w->obuf = malloc(RELAY_OBUF);
+	w->sweep = loop_timer_new(w->loop, relay_on_sweep, w);
+	if (w->scratch == NULL || w->obuf == NULL || w->sweep == NULL)
+		return -ENOMEM;
+	loop_timer_set(w->sweep, RELAY_SWEEP_MS);
+	return 0;
+}
+
+static int
+relay_set_cloud(struct relay *w)
+{
+	char err[256];
+	int r;
+
+	if (w->cloud_ca == NULL) {
+		log_err("the master gave no issuers for the cloud");
+		return -EINVAL;
+	}
+	if (w->cloud_ca_new) {
+		r = tls_cloud_ctx(w, err, sizeof(err));
+		if (r != 0) {
+			log_err("cloud: %s", err);
+			return r;
+		}
+		w->cloud_ca_new = false;
+		upstream_sweep(w, true);
+	}
+	return 0;
+}
+
+static int
+relay_on_conf(struct child *c, bool first)
+{
+	struct relay *w = &relay;
+	char before[sizeof(w->tenant_base)];
+	int r = 0;
+
+	if (w->c == NULL)
+		return -EPROTO; /* no message but CONF_DONE */
+	w->row = c->row;
+	if (first)
+		r = relay_init(w);
+	memcpy(before, w->tenant_base, sizeof(before));
+	relay_set_tenant(w);
+	if (r == 0)
+		r = relay_set_cloud(w);
+	for (size_t i = 0; r == 0 && i < CONF_LISTENERS_MAX; i++)
+		r = relay_set_listener(w, &w->listener[i]);
+	w->token_seq = 0; /* host and scheme may have changed */
+	relay_token_refresh(w);
+	if (strcmp(before, w->tenant_base) != 0) {
+		upstream_sweep(w, true);
+		tls_cloud_forget();
+	}
+	return r;
+}
+
+static void
+relay_on_drain_end(void *arg)
+{
+	struct relay *w = arg;
+
+	log_warn("%zu requests are cut: the time to drain is over",
+		 w->nexchanges);
+	loop_stop(w->loop, 0);
+}
+
+static void
+relay_on_drain(struct child *c, uint64_t ms)
+{
+	struct relay *w = &relay;
+
+	w->draining = true;
+	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++) {
+		if (w->listener[i].ev != NULL)
+			event_free(w->listener[i].ev);
+		w->listener[i].ev = NULL;
+	}
+	client_drain_idle(w);
+	upstream_sweep(w, true);
+	if (w->nclients == 0) {
+		loop_stop(c->loop, 0);
+		return;
+	}
+	w->drain_timer = loop_timer_new(c->loop, relay_on_drain_end, w);
+	if (w->drain_timer == NULL)
+		loop_stop(c->loop, 0);
+	else if (ms > 0)
+		loop_timer_set(w->drain_timer, ms);
+}
+
+static const struct child_ops relay_ops = {
+    .on_msg = relay_on_msg,
+    .on_conf = relay_on_conf,
+    .on_drain = relay_on_drain,
+};
+
+int
+main(int argc, char **argv)
+{
+	int status = child_main(ROLE_RELAY, argc, argv, &relay_ops);
+
+	if (relay.alog != NULL)
+		alog_flush(relay.alog);
+	return status;
+}

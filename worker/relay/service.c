@@ -1,0 +1,336 @@
+/*
+ * Purpose: paths, operations and pages of the rights-management services.
+ *
+ * Runs in: relay.
+ * Trusts:  nobody: paths and bodies are a client's.
+ * Touches: nothing but its arguments.
+ * Failure: "unknown"; an operation that is not known is relayed all the same.
+ */
+#include "worker/relay/service.h"
+
+#include "shm/base/log.h"
+
+#define SERVICE_NS "http://microsoft.com/DRM/"
+
+static const struct {
+	const char *path, *title, *kind, *ns;
+} service_rows[] = {
+#define SERVICE(ident, path, title, kind, ns) \
+	[SERVICE_##ident] = {path, title, kind, ns},
+#define OP(kind, name)
+#include "worker/relay/services.def"
+#undef SERVICE
+#undef OP
+};
+
+static const struct {
+	const char *kind, *name;
+} op_rows[] = {
+    [OP_UNKNOWN] = {"", ""},
+#define SERVICE(ident, path, title, kind, ns)
+#define OP(kind, name) [OP_##name] = {kind, #name},
+#include "worker/relay/services.def"
+#undef SERVICE
+#undef OP
+};
+
+const char *
+service_path(enum service s)
+{
+	return service_rows[s].path;
+}
+
+const char *
+service_title(enum service s)
+{
+	return service_rows[s].title;
+}
+
+const char *
+op_name(enum op o)
+{
+	return op_rows[o].name;
+}
+
+/* Longest path that can be one of ours. */
+#define SERVICE_PATH_MAX 128
+
+/* An escape that hides a slash, a backslash, a dot or a NUL. */
+static bool
+service_is_evil_escape(const char *p, size_t left)
+{
+	static const char *const evil[] = {"2f", "5c", "2e", "00"};
+
+	if (left < 3)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(evil); i++)
+		if (ascii_lower(p[1]) == evil[i][0] &&
+		    ascii_lower(p[2]) == evil[i][1])
+			return true;
+	return false;
+}
+
+/* Lower case, one slash for many.  -1 for a bad path, 0 for one that is too
+ * long to be ours, 1 when out holds it. */
+static int
+service_normalise(struct slice path, struct sbuf *out)
+{
+	char last = '\0';
+
+	for (size_t i = 0; i < path.len; i++) {
+		char c = ascii_lower(path.p[i]);
+
+		if (c == '\\' || (c == '%' && service_is_evil_escape(
+						  path.p + i, path.len - i)))
+			return -1;
+		if (c == '/' && last == '/')
+			continue;
+		/* a segment that starts with a dot: "." and ".." */
+		if (c == '.' && last == '/' &&
+		    (i + 1 == path.len || path.p[i + 1] == '/' ||
+		     path.p[i + 1] == '.'))
+			return -1;
+		sbuf_char(out, c);
+		last = c;
+	}
+	return out->cut ? 0 : 1;
+}
+
+enum path_kind
+service_find(struct slice path, struct slice health, enum service *service_r)
+{
+	char mem[SERVICE_PATH_MAX];
+	struct sbuf b;
+	struct slice p;
+	int r;
+
+	if (health.len > 0 && slice_eq(path, health))
+		return PATH_HEALTH;
+	sbuf_init(&b, mem, sizeof(mem));
+	r = service_normalise(path, &b);
+	if (r <= 0)
+		return r < 0 ? PATH_BAD : PATH_UNKNOWN;
+	p = (struct slice){b.p, b.len};
+	if (slice_is(p, "/_wmcs/getrmsouri.aspx"))
+		return PATH_RMSO_URI;
+	if (p.len < 7 || memcmp(p.p, "/_wmcs/", 7) != 0)
+		return PATH_UNKNOWN;
+	p.p += 7;
+	p.len -= 7;
+	for (size_t i = 0; i < ARRAY_LEN(service_rows); i++) {
+		if (slice_iis(p, service_rows[i].path)) {
+			*service_r = (enum service)i;
+			return PATH_SERVICE;
+		}
+	}
+	return PATH_UNKNOWN;
+}
+
+bool
+service_takes_post(struct slice path)
+{
+	enum service s;
+
+	return service_find(path, (struct slice){NULL, 0}, &s) == PATH_SERVICE;
+}
+
+static enum op
+service_op_named(enum service s, struct slice name)
+{
+	for (size_t i = 1; i < ARRAY_LEN(op_rows); i++)
+		if (slice_is(name, op_rows[i].name) &&
+		    slice_is(slice_of(op_rows[i].kind), service_rows[s].kind))
+			return (enum op)i;
+	return OP_UNKNOWN;
+}
+
+/* The last segment of an action URI, without quotes. */
+static struct slice
+service_action_name(struct slice a)
+{
+	const char *slash;
+
+	if (a.len >= 2 && a.p[0] == '"' && a.p[a.len - 1] == '"')
+		a = (struct slice){a.p + 1, a.len - 2};
+	slash = memrchr(a.p, '/', a.len);
+	if (slash == NULL)
+		return a;
+	return (struct slice){slash + 1, a.len - (size_t)(slash + 1 - a.p)};
+}
+
+/* action="..." of application/soap+xml (RFC 3902). */
+static struct slice
+service_action_param(struct slice type)
+{
+	static const char key[] = "action=\"";
+	const char *p, *q;
+
+	p = memmem(type.p, type.len, key, sizeof(key) - 1);
+	if (p == NULL)
+		return (struct slice){"", 0};
+	p += sizeof(key) - 1;
+	q = memchr(p, '"', type.len - (size_t)(p - type.p));
+	if (q == NULL)
+		return (struct slice){"", 0};
+	return (struct slice){p, (size_t)(q - p)};
+}
+
+static bool
+service_name_char(char c)
+{
+	return (c >= '0' && c <= '9') ||
+	       (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || c == '_' ||
+	       c == '-' || c == '.';
+}
+
+/* Local name of the start tag at or after *p; moves *p behind the name. */
+static struct slice
+service_next_tag(const char **p, const char *end)
+{
+	const char *q, *start;
+
+	while ((q = memchr(*p, '<', (size_t)(end - *p))) != NULL) {
+		start = ++q;
+		while (q < end && (service_name_char(*q) || *q == ':')) {
+			if (*q == ':')
+				start = q + 1;
+			q++;
+		}
+		*p = q;
+		if (q > start && q < end)
+			return (struct slice){start, (size_t)(q - start)};
+	}
+	*p = end;
+	return (struct slice){"", 0};
+}
+
+static struct slice
+service_body_name(struct slice body)
+{
+	const char *p = body.p, *end = body.p + MIN(body.len, (size_t)8192);
+	struct slice tag;
+
+	if (body.len == 0)
+		return (struct slice){"", 0};
+	do
+		tag = service_next_tag(&p, end);
+	while (tag.len > 0 && !slice_is(tag, "Body"));
+	return tag.len == 0 ? tag : service_next_tag(&p, end);
+}
+
+enum op
+service_op(enum service s, struct slice soap_action, struct slice content_type,
+	   struct slice body)
+{
+	enum op o = OP_UNKNOWN;
+
+	if (soap_action.len > 0)
+		o = service_op_named(s, service_action_name(soap_action));
+	if (o == OP_UNKNOWN && content_type.len > 0)
+		o = service_op_named(
+		    s, service_action_name(service_action_param(content_type)));
+	if (o == OP_UNKNOWN)
+		o = service_op_named(s, service_body_name(body));
+	return o;
+}
+
+void
+service_page(struct sbuf *out, enum service s)
+{
+	const char *title = service_rows[s].title;
+
+	sbuf_fmt(out,
+		 "<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\">"
+		 "<title>%s Web Service</title></head>\n<body><h1>%s</h1>\n"
+		 "<p>The RMS connector answers for this service. Supported "
+		 "operations:</p>\n<ul>\n",
+		 title, title);
+	for (size_t i = 1; i < ARRAY_LEN(op_rows); i++)
+		if (slice_is(slice_of(op_rows[i].kind), service_rows[s].kind))
+			sbuf_fmt(out, "<li>%s</li>\n", op_rows[i].name);
+	sbuf_str(out, "</ul>\n<p><a href=\"?wsdl\">Service description"
+		      "</a></p></body></html>\n");
+}
+
+static void
+service_wsdl_op(struct sbuf *out, const char *ns, const char *name, int part)
+{
+	if (part == 0)
+		sbuf_fmt(
+		    out,
+		    "<s:element name=\"%s\"><s:complexType><s:sequence>"
+		    "<s:any minOccurs=\"0\" maxOccurs=\"unbounded\" "
+		    "processContents=\"lax\"/></s:sequence></s:complexType>"
+		    "</s:element><s:element name=\"%sResponse\">"
+		    "<s:complexType><s:sequence><s:any minOccurs=\"0\" "
+		    "maxOccurs=\"unbounded\" processContents=\"lax\"/>"
+		    "</s:sequence></s:complexType></s:element>\n",
+		    name, name);
+	else if (part == 1)
+		sbuf_fmt(out,
+			 "<w:message name=\"%sIn\"><w:part name=\"parameters\" "
+			 "element=\"t:%s\"/></w:message><w:message "
+			 "name=\"%sOut\"><w:part name=\"parameters\" "
+			 "element=\"t:%sResponse\"/></w:message>\n",
+			 name, name, name, name);
+	else if (part == 2)
+		sbuf_fmt(
+		    out,
+		    "<w:operation name=\"%s\"><w:input message=\"t:%sIn\"/>"
+		    "<w:output message=\"t:%sOut\"/></w:operation>\n",
+		    name, name, name);
+	else
+		sbuf_fmt(out,
+			 "<w:operation name=\"%s\"><soap:operation "
+			 "soapAction=\"" SERVICE_NS
+			 "%s/%s\" style=\"document\"/>"
+			 "<w:input><soap:body use=\"literal\"/></w:input>"
+			 "<w:output><soap:body use=\"literal\"/></w:output>"
+			 "</w:operation>\n",
+			 name, ns, name);
+}
+
+static void
+service_wsdl_ops(struct sbuf *out, enum service s, int part)
+{
+	const char *ns = service_rows[s].ns;
+
+	for (size_t i = 1; i < ARRAY_LEN(op_rows); i++)
+		if (slice_is(slice_of(op_rows[i].kind), service_rows[s].kind))
+			service_wsdl_op(out, ns, op_rows[i].name, part);
+}
+
+void
+service_wsdl(struct sbuf *out, enum service s, struct slice base)
+{
+	const char *title = service_rows[s].title, *ns = service_rows[s].ns;
+
+	sbuf_fmt(out,
+		 "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"
+		 "<w:definitions xmlns:w=\"http://schemas.xmlsoap.org/wsdl/\" "
+		 "xmlns:soap=\"http://schemas.xmlsoap.org/wsdl/soap/\" "
+		 "xmlns:s=\"http://www.w3.org/2001/XMLSchema\" "
+		 "xmlns:t=\"" SERVICE_NS "%s\" "
+		 "targetNamespace=\"" SERVICE_NS "%s\">\n"
+		 "<w:types><s:schema elementFormDefault=\"qualified\" "
+		 "targetNamespace=\"" SERVICE_NS "%s\">\n",
+		 ns, ns, ns);
+	service_wsdl_ops(out, s, 0);
+	sbuf_str(out, "</s:schema></w:types>\n");
+	service_wsdl_ops(out, s, 1);
+	sbuf_fmt(out, "<w:portType name=\"%sSoap\">\n", title);
+	service_wsdl_ops(out, s, 2);
+	sbuf_fmt(out,
+		 "</w:portType>\n<w:binding name=\"%sSoap\" type=\"t:%sSoap\">"
+		 "<soap:binding transport="
+		 "\"http://schemas.xmlsoap.org/soap/http\"/>\n",
+		 title, title);
+	service_wsdl_ops(out, s, 3);
+	sbuf_fmt(out,
+		 "</w:binding>\n<w:service name=\"%s\"><w:port name=\"%sSoap\" "
+		 "binding=\"t:%sSoap\"><soap:address location=\"",
+		 title, title, title);
+	sbuf_slice(out, base);
+	sbuf_fmt(out, "/_wmcs/%s\"/></w:port></w:service></w:definitions>\n",
+		 service_rows[s].path);
+}

@@ -1,0 +1,412 @@
+/*
+ * Purpose: connections to the cloud: open, verify, pool, close.
+ *
+ * Runs in: relay.
+ * Trusts:  the cloud as far as its certificate goes; the addresses that the
+ *          cloud agent published.
+ * Touches: sockets, the pool.
+ * Failure: the next address, then forward_on_failed().
+ */
+#include "worker/relay/upstream.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "worker/relay/client.h"
+#include "worker/relay/tls.h"
+
+static void upstream_on_event(void *arg);
+static void upstream_on_timer(void *arg);
+static void upstream_attempt(struct upstream *u);
+
+static void
+upstream_free(void *arg)
+{
+	struct upstream *u = arg;
+
+	loop_timer_free(&u->timer);
+	free(u);
+}
+
+static void
+upstream_unpool(struct upstream *u)
+{
+	struct relay *w = u->w;
+
+	if (u->prev != NULL)
+		u->prev->next = u->next;
+	else
+		w->idle = u->next;
+	if (u->next != NULL)
+		u->next->prev = u->prev;
+	u->next = u->prev = NULL;
+	w->nidle--;
+	stat_sub(w->row, STAT_up_idle, 1);
+}
+
+static void
+upstream_end(struct upstream *u)
+{
+	if (u->state == UP_CLOSED)
+		return;
+	if (u->state == UP_IDLE)
+		upstream_unpool(u);
+	u->state = UP_CLOSED;
+	u->client = NULL;
+	if (u->timer != NULL)
+		loop_timer_set(u->timer, 0);
+	wire_fini(&u->wire);
+	if (u->block != NULL)
+		relay_block_give(u->w, u->block);
+	u->block = NULL;
+	loop_defer(u->w->loop, &u->cell, upstream_free, u);
+}
+
+void
+upstream_drop(struct upstream **u)
+{
+	if (*u != NULL)
+		upstream_end(*u);
+	*u = NULL;
+}
+
+void
+upstream_give(struct upstream **up, bool reusable)
+{
+	struct upstream *u = *up;
+	struct relay *w = u->w;
+
+	*up = NULL;
+	u->client = NULL;
+	if (!reusable || u->wire.failed || u->rpos != u->wpos ||
+	    wire_blocked(&u->wire) || u->wire.rdhup || w->draining ||
+	    u->addr_serial != w->tv->addr_serial ||
+	    w->nidle >= (size_t)w->c->conf.cloud_pool_max) {
+		upstream_end(u);
+		return;
+	}
+	if (u->block != NULL)
+		relay_block_give(w, u->block);
+	u->block = NULL;
+	u->rpos = u->wpos = 0;
+	u->state = UP_IDLE;
+	u->t_idle = clock_turn_ns();
+	u->prev = NULL;
+	u->next = w->idle;
+	if (w->idle != NULL)
+		w->idle->prev = u;
+	w->idle = u;
+	w->nidle++;
+	stat_add(w->row, STAT_up_idle, 1);
+}
+
+enum io_result
+upstream_fill(struct upstream *u)
+{
+	enum io_result r = IO_AGAIN;
+	bool some = false;
+	size_t n;
+
+	if (u->block == NULL) {
+		u->block = relay_block_take(u->w);
+		if (u->block == NULL)
+			return IO_FAIL;
+		u->rpos = u->wpos = 0;
+	}
+	if (u->rpos > 0 && u->rpos == u->wpos)
+		u->rpos = u->wpos = 0;
+	if (u->wpos == RELAY_BLOCK && u->rpos > 0) {
+		memmove(u->block, u->block + u->rpos, u->wpos - u->rpos);
+		u->wpos -= u->rpos;
+		u->rpos = 0;
+	}
+	while (u->wpos < RELAY_BLOCK) {
+		r = wire_read(&u->wire, u->block + u->wpos,
+			      RELAY_BLOCK - u->wpos, &n);
+		if (r != IO_OK)
+			break;
+		u->wpos += n;
+		some = true;
+	}
+	if (some)
+		u->got_byte = true;
+	return some ? IO_OK : r;
+}
+
+/* ---- getting one ----------------------------------------------------- */
+
+static void
+upstream_use(struct upstream *u, struct client *c, bool reused)
+{
+	u->state = UP_BUSY;
+	u->client = c;
+	u->reused = reused;
+	u->got_byte = false;
+	u->uses++;
+	u->scan = (struct http_scan){0};
+	forward_on_ready(c, u);
+}
+
+static struct upstream *
+upstream_from_pool(struct relay *w)
+{
+	uint64_t max = (uint64_t)w->c->conf.cloud_idle_timeout_ms * NS_PER_MS;
+	struct upstream *u;
+
+	while ((u = w->idle) != NULL) {
+		upstream_unpool(u);
+		u->state = UP_BUSY;
+		if (u->addr_serial == w->tv->addr_serial &&
+		    clock_turn_ns() - u->t_idle < max && !u->wire.failed)
+			return u;
+		upstream_end(u);
+	}
+	return NULL;
+}
+
+static void
+upstream_sockaddr(const struct relay *w, const struct token_addr *a,
+		  struct sockaddr_storage *ss, socklen_t *len_r)
+{
+	memset(ss, 0, sizeof(*ss));
+	if (a->family == 6) {
+		struct sockaddr_in6 *s6 = (void *)ss;
+
+		s6->sin6_family = AF_INET6;
+		s6->sin6_port = htons(w->tenant_port);
+		s6->sin6_scope_id = a->scope;
+		memcpy(&s6->sin6_addr, a->bytes, 16);
+		*len_r = sizeof(*s6);
+	} else {
+		struct sockaddr_in *s4 = (void *)ss;
+
+		s4->sin_family = AF_INET;
+		s4->sin_port = htons(w->tenant_port);
+		memcpy(&s4->sin_addr, a->bytes, 4);
+		*len_r = sizeof(*s4);
+	}
+}
+
+static void
+upstream_address_text(struct upstream *u, const struct token_addr *a)
+{
+	char t[INET6_ADDRSTRLEN] = "?";
+
+	inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, t, sizeof(t));
+	snprintf(u->address, sizeof(u->address),
+		 a->family == 6 ? "[%s]:%u" : "%s:%u", t,
+		 (unsigned)u->w->tenant_port);
+}
+
+/* One event per outage and relay, and one when it is over. */
+static void
+upstream_tell(struct relay *w, uint32_t event, const char *why)
+{
+	struct msg_event e = {.id = event, .detail = slice_of(why)};
+
+	if (w->cloud_event == event)
+		return;
+	if (event == 1104 && w->cloud_event == 0)
+		return;
+	w->cloud_event = event == 1104 ? 0 : event;
+	child_event(w->c, &e);
+}
+
+/* This address did not do; another, or the end. */
+static void
+upstream_failed(struct upstream *u, enum reason why, const char *detail)
+{
+	struct relay *w = u->w;
+	struct client *c = u->client;
+	char text[640];
+
+	snprintf(text, sizeof(text), "%s: %s", u->address, detail);
+	log_debug("cloud: %s: %s", reason_row(why)->name, text);
+	wire_fini(&u->wire);
+	if (u->addr_serial == w->tv->addr_serial &&
+	    ++u->addr_tried < w->tv->naddr && why != REASON_CLOUD_CERT) {
+		u->addr_index = (u->addr_index + 1) % w->tv->naddr;
+		upstream_attempt(u);
+		return;
+	}
+	stat_add(w->row, STAT_up_failed, 1);
+	upstream_tell(w, why == REASON_CLOUD_CERT ? 3106 : 3107, text);
+	upstream_end(u);
+	if (c != NULL) {
+		c->x->up = NULL;
+		forward_on_failed(c, why, text);
+	}
+}
+
+static void
+upstream_attempt(struct upstream *u)
+{
+	struct relay *w = u->w;
+	const struct token_addr *a = &w->tv->addr[u->addr_index];
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int fd, one = 1;
+
+	upstream_address_text(u, a);
+	upstream_sockaddr(w, a, &ss, &len);
+	fd =
+	    socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0) {
+		upstream_failed(u, REASON_CLOUD_CONNECT, strerror(errno));
+		return;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (connect(fd, (struct sockaddr *)&ss, len) != 0 &&
+	    errno != EINPROGRESS) {
+		int e = errno;
+
+		close(fd);
+		upstream_failed(u, REASON_CLOUD_CONNECT, strerror(e));
+		return;
+	}
+	u->state = UP_CONNECT;
+	if (wire_init(&u->wire, w, fd, w->cloud_ctx, false, upstream_on_event,
+		      u) != 0 ||
+	    tls_cloud_start(w, u->wire.ssl) != 0) {
+		upstream_failed(u, REASON_NOMEM, "out of memory");
+		return;
+	}
+	stat_add(w->row, STAT_up_connects, 1);
+	loop_timer_set(u->timer, (uint64_t)w->c->conf.cloud_connect_timeout_ms);
+}
+
+void
+upstream_get(struct client *c, bool fresh)
+{
+	struct relay *w = c->w;
+	struct upstream *u = fresh ? NULL : upstream_from_pool(w);
+
+	if (u != NULL) {
+		stat_add(w->row, STAT_up_reused, 1);
+		upstream_use(u, c, true);
+		return;
+	}
+	u = calloc(1, sizeof(*u));
+	if (u != NULL) {
+		u->w = w;
+		u->wire.fd = -1;
+		u->timer = loop_timer_new(w->loop, upstream_on_timer, u);
+	}
+	if (u == NULL || u->timer == NULL || w->cloud_ctx == NULL) {
+		free(u);
+		forward_on_failed(c, REASON_NOMEM, NULL);
+		return;
+	}
+	u->client = c;
+	c->x->up = u;
+	u->t_begin = clock_turn_ns();
+	u->addr_serial = w->tv->addr_serial;
+	u->addr_index = w->next_addr++ % w->tv->naddr;
+	upstream_attempt(u);
+}
+
+void
+upstream_cancel(struct client *c)
+{
+	if (c->x != NULL && c->x->up != NULL)
+		upstream_drop(&c->x->up);
+}
+
+/* ---- events ---------------------------------------------------------- */
+
+static void
+upstream_run_connect(struct upstream *u)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	if (getsockopt(u->wire.fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
+		err = errno;
+	if (err != 0) {
+		upstream_failed(u, REASON_CLOUD_CONNECT, strerror(err));
+		return;
+	}
+	u->state = UP_TLS;
+	loop_timer_set(u->timer, (uint64_t)u->w->c->conf.cloud_tls_timeout_ms);
+}
+
+static void
+upstream_run_tls(struct upstream *u)
+{
+	enum io_result r = wire_handshake(&u->wire);
+	struct client *c = u->client;
+	char why[512];
+
+	if (r == IO_AGAIN)
+		return;
+	if (r != IO_OK) {
+		bool cert = tls_cloud_error(u->wire.ssl, why, sizeof(why));
+
+		upstream_failed(u, cert ? REASON_CLOUD_CERT : REASON_CLOUD_TLS,
+				why);
+		return;
+	}
+	loop_timer_set(u->timer, 0);
+	if (SSL_session_reused(u->wire.ssl))
+		stat_add(u->w->row, STAT_up_tls_resumed, 1);
+	upstream_tell(u->w, 1104, u->address);
+	upstream_use(u, c, false);
+}
+
+/* Nothing may come on an idle connection but tickets and its end. */
+static void
+upstream_run_idle(struct upstream *u)
+{
+	char byte;
+	size_t n;
+
+	if (wire_read(&u->wire, &byte, 1, &n) != IO_AGAIN || u->wire.rdhup)
+		upstream_end(u);
+}
+
+static void
+upstream_on_event(void *arg)
+{
+	struct upstream *u = arg;
+
+	if (u->state == UP_CONNECT)
+		upstream_run_connect(u);
+	if (u->state == UP_TLS)
+		upstream_run_tls(u);
+	else if (u->state == UP_BUSY && u->client != NULL)
+		client_run(u->client);
+	else if (u->state == UP_IDLE)
+		upstream_run_idle(u);
+}
+
+static void
+upstream_on_timer(void *arg)
+{
+	struct upstream *u = arg;
+
+	if (u->state == UP_CONNECT)
+		upstream_failed(u, REASON_CLOUD_CONNECT_SLOW, "no answer");
+	else if (u->state == UP_TLS)
+		upstream_failed(u, REASON_CLOUD_TLS,
+				"the handshake took too long");
+}
+
+void
+upstream_sweep(struct relay *w, bool all)
+{
+	uint64_t max = (uint64_t)w->c->conf.cloud_idle_timeout_ms * NS_PER_MS;
+	struct upstream *u, *next;
+
+	for (u = w->idle; u != NULL; u = next) {
+		next = u->next;
+		if (all || clock_turn_ns() - u->t_idle >= max ||
+		    u->addr_serial != w->tv->addr_serial)
+			upstream_end(u);
+	}
+}

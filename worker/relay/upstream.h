@@ -1,0 +1,69 @@
+/*
+ * upstream: connections to the cloud, pooled.
+ *
+ * A connection belongs to the pool (idle) or to one client.  It is used again
+ * only when its last reply ended cleanly and asked for no close.
+ */
+#ifndef RMS_UPSTREAM_H
+#define RMS_UPSTREAM_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+
+#include "shm/base/loop.h"
+#include "worker/relay/http.h"
+#include "worker/relay/reason.h"
+#include "worker/relay/wire.h"
+
+struct client;
+struct relay;
+
+enum upstream_state {
+	UP_CONNECT,
+	UP_TLS,
+	UP_BUSY, /* carries a request of ->client */
+	UP_IDLE, /* in the pool */
+	UP_CLOSED,
+};
+
+struct upstream {
+	struct upstream *next, *prev; /* pool, most recently used first */
+	struct relay *w;
+	struct client *client;
+	struct wire wire;
+	enum upstream_state state;
+	struct loop_timer *timer; /* connect and handshake only */
+	struct loop_cell cell;
+	uint64_t t_begin, t_idle; /* CLOCK_MONOTONIC */
+	uint64_t addr_serial;
+	size_t addr_index, addr_tried;
+	char address[64];
+	unsigned uses;
+	bool reused;   /* came from the pool for this request */
+	bool got_byte; /* of the present reply */
+
+	char *block;
+	size_t rpos, wpos;
+	struct http_scan scan;
+};
+
+/*
+ * Gets a connection for c: forward_on_ready() is called before it returns
+ * when the pool has one, else later; forward_on_failed() when there is none
+ * to be had.  fresh: do not use the pool.
+ */
+void upstream_get(struct client *c, bool fresh);
+/* The reply is complete: back to the pool when reusable, else closed. */
+void upstream_give(struct upstream **u, bool reusable);
+/* Ends it at once; ->client is forgotten. */
+void upstream_drop(struct upstream **u);
+/* Stops a connection attempt of c, if there is one. */
+void upstream_cancel(struct client *c);
+
+/* Closes idle ones that are too old, surplus, or of old addresses. */
+void upstream_sweep(struct relay *w, bool all);
+
+/* Reads into the block; IO_AGAIN when there is no room or no byte. */
+enum io_result upstream_fill(struct upstream *u);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * wire: a non-blocking byte stream to a peer, TLS or plain, on one
+ * edge-triggered event that is registered once.
+ *
+ * Reading: `readable` stays set until the kernel has no more; a short read
+ * clears it without another system call, and a later edge sets it again.
+ * Writing: bytes are encrypted into the worker's output buffer and leave with
+ * one send() in wire_flush(); what the kernel does not take is kept in
+ * `pend`, and while there is any, wire_blocked() is true and the caller stops
+ * reading the other side: so memory per connection is bounded by one output
+ * buffer.  Output of one wire at a time: flush before another writes.
+ */
+#ifndef RMS_WIRE_H
+#define RMS_WIRE_H
+
+#include <openssl/types.h>
+#include <stdbool.h>
+
+#include "shm/base/bug.h"
+
+struct event;
+struct relay;
+
+enum io_result {
+	IO_OK,
+	IO_AGAIN, /* wait for the next event */
+	IO_EOF,	  /* orderly end of the peer's bytes */
+	IO_FAIL,  /* the connection is broken */
+};
+
+struct wire {
+	struct relay *w;
+	int fd; /* -1: closed */
+	SSL *ssl;
+	struct event *ev;
+	/* The peer may have bytes for us, or room for ours. */
+	void (*on_event)(void *arg);
+	void *arg;
+	char *pend;
+	size_t pend_len, pend_off, pend_size;
+	bool readable;
+	bool rdhup; /* the peer has shut down its side: read to the end */
+	bool handshaken;
+	bool truncated; /* TLS ended without close_notify */
+	bool failed;
+	bool shut; /* wire_shutdown() is complete */
+};
+
+/*
+ * Takes fd (non-blocking).  ctx NULL: plain.  0 or -ENOMEM (fd is then
+ * closed).  wire_fini() in any case.
+ */
+MUST_USE int wire_init(struct wire *x, struct relay *w, int fd, SSL_CTX *ctx,
+		       bool server, void (*on_event)(void *), void *arg);
+/* Sends close_notify when that can be done at once, closes, frees. */
+void wire_fini(struct wire *x);
+
+/* IO_OK when finished; IO_AGAIN also while the keeper signs. */
+enum io_result wire_handshake(struct wire *x);
+
+/*
+ * Reads up to size bytes.  IO_OK with *n_r > 0.
+ */
+enum io_result wire_read(struct wire *x, void *data, size_t size, size_t *n_r);
+
+/* Takes all of data.  IO_OK or IO_FAIL. */
+enum io_result wire_write(struct wire *x, const void *data, size_t len);
+/* Sends what was written.  IO_OK also when some of it waits in pend. */
+enum io_result wire_flush(struct wire *x);
+static inline bool
+wire_blocked(const struct wire *x)
+{
+	return x->pend_len > 0;
+}
+
+/* Calls on_event in the next turn, as if more could be read. */
+void wire_again(struct wire *x);
+
+/* Half-close after the last byte: close_notify, then shutdown(SHUT_WR). */
+void wire_shutdown(struct wire *x);
+
+#endif
