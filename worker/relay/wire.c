@@ -122,7 +122,7 @@ wire_send(struct wire *x, const char *data, size_t len)
 	while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return n;
-	return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+	return errno == EAGAIN ? 0 : -errno;
 }
 
 enum io_result
@@ -224,7 +224,7 @@ wire_recv(struct wire *x, char *data, size_t size)
 	do
 		n = recv(x->fd, data, size, 0);
 	while (n < 0 && errno == EINTR);
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+	if (n < 0 && (errno == EAGAIN)) {
 		x->readable = false;
 		return -EAGAIN;
 	}
