@@ -8,6 +8,8 @@
  */
 #include "shm/base/hash.h"
 
+#include <endian.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "shm/base/log.h"
@@ -40,7 +42,16 @@ hash_round(uint64_t v[4])
 }
 
 static inline uint64_t
-hash_load(const uint8_t *p, size_t n)
+hash_load8(const uint8_t *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return le64toh(w);
+}
+
+static inline uint64_t
+hash_load_tail(const uint8_t *p, size_t n)
 {
 	uint64_t w = 0;
 
@@ -61,13 +72,13 @@ hash_bytes(const struct hash_key *key, const void *data, size_t len)
 	uint64_t m;
 
 	for (; left >= 8; left -= 8, p += 8) {
-		m = hash_load(p, 8);
+		m = hash_load8(p);
 		v[3] ^= m;
 		hash_round(v);
 		hash_round(v);
 		v[0] ^= m;
 	}
-	m = hash_load(p, left) | (uint64_t)(len & 0xff) << 56;
+	m = hash_load_tail(p, left) | (uint64_t)(len & 0xff) << 56;
 	v[3] ^= m;
 	hash_round(v);
 	hash_round(v);
