@@ -170,10 +170,14 @@ judge_transfer(struct probe_step *s, const struct probe_url *u,
 		step_fail(s, AT_CLOUD, "see the log of the service",
 			  "the answer is longer than %u bytes", PROBE_BODY_MAX);
 	else
-		step_fail(s, AT_CONNECTOR,
-			  "see the connector's log; if it has no trace of this "
-			  "request, something between closed the connection",
-			  "the connection ended: %s", why);
+		step_fail(
+		    s, AT_CONNECTOR,
+		    u->https ? "see the connector's log; if it has no trace of "
+			       "this request, something between closed the "
+			       "connection"
+			     : "is it an HTTPS port? Then say https://. Else "
+			       "see the connector's log",
+		    "the connection ended: %s", why);
 }
 
 /* --- HTTP and above ---------------------------------------------------- */

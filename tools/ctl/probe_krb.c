@@ -70,22 +70,23 @@ failed(struct probe_step *s, OM_uint32 major, OM_uint32 minor)
 	char text[400];
 
 	words(major, minor, text, sizeof(text));
+	if (GSS_ROUTINE_ERROR(major) == GSS_S_NO_CRED ||
+	    GSS_ROUTINE_ERROR(major) == GSS_S_CREDENTIALS_EXPIRED) {
+		step_fail(s, AT_CLIENT,
+			  "run kinit as the server's account (or set "
+			  "KRB5CCNAME)",
+			  "no Kerberos ticket: %s", text);
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(known); i++)
 		if ((OM_uint32)known[i].code == minor) {
 			step_fail(s, known[i].at, known[i].remedy, "%s", text);
 			return;
 		}
-	if (GSS_ROUTINE_ERROR(major) == GSS_S_NO_CRED ||
-	    GSS_ROUTINE_ERROR(major) == GSS_S_CREDENTIALS_EXPIRED)
-		step_fail(
-		    s, AT_CLIENT,
-		    "run kinit as the server's account (or set KRB5CCNAME)",
-		    "no Kerberos ticket: %s", text);
-	else
-		step_fail(s, AT_CLIENT,
-			  "look for these words in the Kerberos documentation; "
-			  "KRB5_TRACE=/dev/stderr shows every step",
-			  "no ticket for the connector: %s", text);
+	step_fail(s, AT_CLIENT,
+		  "look for these words in the Kerberos documentation; "
+		  "KRB5_TRACE=/dev/stderr shows every step",
+		  "no ticket for the connector: %s", text);
 }
 
 static void

@@ -119,12 +119,14 @@ step_connect(struct probe *p)
 	snprintf(url, sizeof(url), "%s/GetRmsoUri.aspx", p->url.base);
 	probe_http(p->h, url, NULL, NULL, false, &r);
 	s->us = r.tls_us > 0 ? r.tls_us : r.connect_us;
-	if (r.code != CURLE_OK)
+	if (r.code != CURLE_OK) {
+		s->us = r.us;
 		judge_transfer(s, &p->url, &r);
-	else
+	} else {
 		step_ok(s, "%s port %u%s", r.ip, p->url.port,
 			p->url.https ? ", the certificate is good"
 				     : ", not secure (no TLS)");
+	}
 	ok = step_end(p, s) && step_asked(p, &r);
 	probe_reply_fini(&r);
 	return ok;

@@ -242,6 +242,24 @@ test_secret_at_a_terminal_is_not_echoed(void **state)
 	assert_int_equal(s.len, 0);
 }
 
+static void
+test_secret_at_a_terminal_has_a_limit(void **state)
+{
+	char keys[SECRET_MAX + 3], seen[64];
+	struct secret s;
+
+	(void)state;
+	memset(keys, 'a', sizeof(keys) - 1);
+	keys[sizeof(keys) - 1] = '\0';
+	keys[SECRET_MAX] = '\r';
+	assert_int_equal(type(keys, &s, seen, sizeof(seen)), 0);
+	assert_int_equal(s.len, SECRET_MAX);
+	keys[SECRET_MAX] = 'a';
+	keys[SECRET_MAX + 1] = '\r';
+	assert_int_equal(type(keys, &s, seen, sizeof(seen)), -EFBIG);
+	assert_int_equal(s.len, 0);
+}
+
 /* --- URLs -------------------------------------------------------------- */
 
 static void
@@ -319,6 +337,7 @@ test_soap_elements(void **state)
 	assert_true(slice_is(v, "b"));
 	assert_false(soap_element(xml, "Guid", &pos, &v, NULL));
 	assert_int_equal(soap_first(xml, "Envelope").len, 0); /* cut short */
+	assert_int_equal(soap_count(SLICE_LIT("<b/x"), "b"), 0);
 }
 
 /* Every cut of an answer, in memory of exactly its size: ASan watches. */
@@ -445,6 +464,7 @@ main(void)
 	    cmocka_unit_test(test_secret_that_is_none),
 	    cmocka_unit_test(test_secret_from_a_pipe),
 	    cmocka_unit_test(test_secret_at_a_terminal_is_not_echoed),
+	    cmocka_unit_test(test_secret_at_a_terminal_has_a_limit),
 	    cmocka_unit_test(test_urls),
 	    cmocka_unit_test(test_what_is_no_url_of_a_connector),
 	    cmocka_unit_test(test_soap_elements),
