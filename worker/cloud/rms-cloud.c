@@ -1,0 +1,573 @@
+/*
+ * Purpose: rms-cloud, the cloud agent: tokens and names, published to the
+ *	    relays through the token segment.
+ *
+ * Runs in: cloud agent.
+ * Trusts:  the master.  Relays only to say that a token was refused.
+ * Touches: token service and name servers; the token segment.
+ * Failure: each is an event and a CLOUD_STATUS; what is still valid stays.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shm/base/fd.h"
+#include "shm/base/log.h"
+#include "shm/base/loop.h"
+#include "worker/child.h"
+#include "worker/cloud/cloud_url.h"
+#include "worker/cloud/publish.h"
+#include "worker/cloud/resolve.h"
+#include "worker/cloud/token_fetch.h"
+#include "worker/cloud/token_keep.h"
+
+#define CA_BYTES_MAX (8 * 1024 * 1024)
+#define RELAY_QUEUE  64
+#define STATUS_BODY  4096
+
+struct agent_peer {
+	struct ipc *ipc;
+	int fd; /* came before there was a loop; else -1 */
+};
+
+struct agent {
+	struct child *c;
+	struct publish *publish;
+	struct resolver *resolver;
+	struct resolve_name *tenant; /* NULL: no tenant_url */
+	struct resolve_name *issuer; /* of the token endpoint */
+	struct token_fetcher *fetcher;
+	struct token_keep *keep;
+	struct conf conf; /* as applied */
+	struct msg_creds creds;
+	char *ca; /* as received, until it is applied */
+	size_t ca_len;
+	uint32_t dns_told; /* event sent for dns_why; 0: none */
+	enum resolve_status dns_why;
+	struct agent_peer peer[RELAY_MAX];
+};
+
+/* struct child_ops carries no argument; there is one agent per process. */
+static struct agent agent;
+
+/* --- telling ----------------------------------------------------------- */
+
+static void
+agent_event(struct agent *a, uint32_t id, const char *detail)
+{
+	struct msg_event e = {.id = id, .detail = slice_of(detail)};
+
+	child_event(a->c, &e);
+}
+
+static void
+agent_dns_status(struct agent *a, struct msg_cloud_status *s)
+{
+	enum resolve_status st;
+
+	if (a->tenant == NULL)
+		return;
+	st = resolve_name_status(a->tenant);
+	s->naddr = resolve_name_addrs(a->tenant)->n;
+	addr_set_text(resolve_name_addrs(a->tenant), false, s->addrs,
+		      sizeof(s->addrs));
+	s->dns_failed = st != RESOLVE_OK && st != RESOLVE_PENDING;
+	if (s->dns_failed)
+		snprintf(s->dns_error, sizeof(s->dns_error), "%.160s: %s",
+			 resolve_name_host(a->tenant), resolve_status_text(st));
+}
+
+static void
+agent_status(struct agent *a)
+{
+	struct msg_cloud_status *s = calloc(1, sizeof(*s));
+	uint8_t body[STATUS_BODY];
+	size_t len;
+
+	if (s == NULL)
+		return;
+	token_keep_status(a->keep, s);
+	agent_dns_status(a, s);
+	len = msg_cloud_status_pack(s, body, sizeof(body));
+	BUG_ON(len == 0); /* texts are bounded so that eight fit */
+	if (ipc_send(a->c->master, IPC_CLOUD_STATUS, 0, body, len, -1) != 0)
+		log_warn("status not delivered: the channel is full");
+	free(s);
+}
+
+static void
+agent_news(struct agent *a)
+{
+	for (size_t i = 0; i < RELAY_MAX; i++) {
+		struct ipc *peer = a->peer[i].ipc;
+
+		/* A relay with a full queue has the same news waiting. */
+		if (peer != NULL &&
+		    ipc_send(peer, IPC_TOKEN_NEWS, 0, NULL, 0, -1) != 0)
+			log_debug("relay %zu takes no news", i);
+	}
+}
+
+static void
+agent_publish(struct agent *a)
+{
+	static const struct addr_set none;
+	enum resolve_status st;
+
+	token_keep_fill(a->keep, publish_value(a->publish));
+	if (a->tenant != NULL) {
+		st = resolve_name_status(a->tenant);
+		publish_addrs(a->publish, resolve_name_host(a->tenant),
+			      resolve_name_addrs(a->tenant),
+			      st != RESOLVE_OK && st != RESOLVE_PENDING);
+	} else {
+		publish_addrs(a->publish, "", &none, false);
+	}
+	if (publish_write(a->publish))
+		agent_news(a);
+	agent_status(a);
+}
+
+/* --- tokens ------------------------------------------------------------ */
+
+static void
+agent_on_changed(void *arg)
+{
+	agent_publish(arg);
+}
+
+static void
+agent_on_event(void *arg, uint32_t id, const char *detail)
+{
+	agent_event(arg, id, detail);
+}
+
+static void
+agent_on_fetched(void *arg, bool ok)
+{
+	struct agent *a = arg;
+
+	stat_add(a->c->row, ok ? STAT_token_fetches : STAT_token_failures, 1);
+}
+
+static const struct token_keep_ops keep_ops = {
+    .changed = agent_on_changed,
+    .event = agent_on_event,
+    .fetched = agent_on_fetched,
+};
+
+/* --- names ------------------------------------------------------------- */
+
+/* 2102 with old addresses, 3105 with none; once per cause. */
+static void
+agent_dns_tell(struct agent *a)
+{
+	enum resolve_status st = resolve_name_status(a->tenant);
+	uint32_t n = resolve_name_addrs(a->tenant)->n;
+	uint32_t id = n > 0 ? 2102 : 3105;
+	char detail[512];
+
+	if (st == RESOLVE_OK) {
+		if (a->dns_told != 0)
+			log_info("%s is resolved again",
+				 resolve_name_host(a->tenant));
+		a->dns_told = 0;
+		return;
+	}
+	if (a->dns_told == id && a->dns_why == st)
+		return;
+	a->dns_told = id;
+	a->dns_why = st;
+	snprintf(detail, sizeof(detail), "%s: %s", resolve_name_host(a->tenant),
+		 resolve_status_text(st));
+	log_warn("%s", detail);
+	agent_event(a, id, detail);
+}
+
+static void
+agent_on_name(void *arg, struct resolve_name *n, bool changed)
+{
+	struct agent *a = arg;
+	bool ok = resolve_name_status(n) == RESOLVE_OK;
+	char text[ADDR_SET_TEXT];
+
+	stat_add(a->c->row, ok ? STAT_dns_lookups : STAT_dns_failures, 1);
+	if (changed) {
+		addr_set_text(resolve_name_addrs(n), false, text, sizeof(text));
+		log_info("%s has the addresses %s", resolve_name_host(n), text);
+	}
+	if (n == a->tenant) {
+		agent_dns_tell(a);
+		agent_publish(a);
+	}
+	if (n == a->issuer)
+		token_keep_name(a->keep, n);
+}
+
+static const struct resolver_ops resolver_ops = {
+    .on_result = agent_on_name,
+};
+
+static struct resolve_name *
+agent_name(struct agent *a, const char *host, const char *fixed)
+{
+	struct addr_set set;
+
+	if (fixed[0] != '\0' && addr_set_parse(&set, fixed) == 0)
+		return resolve_name_fixed(a->resolver, host, &set);
+	return resolve_name_new(a->resolver, host);
+}
+
+/* Replaces *n when its host or given addresses are others. */
+static int
+agent_set_name(struct agent *a, struct resolve_name **n, const char *url,
+	       const char *fixed, bool fixed_changed)
+{
+	struct cloud_url u;
+
+	if (cloud_url_parse(url, &u) != 0) {
+		resolve_name_free(n);
+		return 0;
+	}
+	if (*n != NULL && strcmp(resolve_name_host(*n), u.host) == 0 &&
+	    !fixed_changed)
+		return 0;
+	resolve_name_free(n);
+	*n = agent_name(a, u.host, fixed);
+	return *n == NULL ? -ENOMEM : 0;
+}
+
+/* --- configuration ----------------------------------------------------- */
+
+static int
+agent_apply_dns(struct agent *a, const struct conf *c)
+{
+	struct resolve_limits lim = {
+	    .ttl_min_ms = (uint64_t)c->dns_ttl_min_ms,
+	    .ttl_max_ms = (uint64_t)MAX(c->dns_ttl_min_ms, c->dns_ttl_max_ms),
+	};
+	int rc;
+
+	if (a->resolver == NULL)
+		rc = resolver_new(a->c->loop, c->dns_servers.s, &resolver_ops,
+				  a, &a->resolver);
+	else
+		rc = resolver_servers(a->resolver, c->dns_servers.s);
+	/* GAP: a resolv.conf that was replaced, not rewritten, is out of the
+	 * sandbox's reach until the agent is started anew. */
+	if (rc == -EIO)
+		log_warn("resolv.conf cannot be read%s",
+			 a->resolver == NULL ? "; set dns_servers"
+					     : ": the name servers known so "
+					       "far stay in use");
+	if (a->resolver == NULL || (rc != 0 && rc != -EIO))
+		return rc;
+	resolver_limits(a->resolver, &lim);
+	return 0;
+}
+
+/* A new process goes on with the addresses that the last one published. */
+static void
+agent_seed_tenant(struct agent *a)
+{
+	const struct token_value *v = publish_value(a->publish);
+	struct addr_set set = {0};
+
+	if (a->tenant == NULL ||
+	    strcmp(v->host, resolve_name_host(a->tenant)) != 0)
+		return;
+	for (uint32_t i = 0; i < v->naddr; i++)
+		addr_set_add(&set, &v->addr[i]);
+	resolve_name_seed(a->tenant, &set);
+}
+
+static int
+agent_apply_names(struct agent *a, const struct conf *c, const char *token_url)
+{
+	bool fixed =
+	    strcmp(a->conf.cloud_addresses.s, c->cloud_addresses.s) != 0;
+	int rc;
+
+	rc = agent_set_name(a, &a->tenant, c->tenant_url.s,
+			    c->cloud_addresses.s, fixed);
+	if (rc != 0)
+		return rc;
+	agent_seed_tenant(a);
+	/* The agent's borrowed pointer may be the one that goes. */
+	token_keep_name(a->keep, NULL);
+	rc = agent_set_name(a, &a->issuer, token_url, "", false);
+	token_keep_name(a->keep, a->issuer);
+	return rc;
+}
+
+static int
+agent_apply_ca(struct agent *a)
+{
+	int rc;
+
+	if (a->ca == NULL)
+		return 0;
+	rc = token_fetcher_ca(a->fetcher, a->ca, a->ca_len);
+	if (rc != 0)
+		return rc;
+	free(a->ca);
+	a->ca = NULL;
+	return 0;
+}
+
+static void
+agent_apply_tokens(struct agent *a, const struct conf *c, const char *token_url)
+{
+	struct token_endpoint e = {
+	    .timeout_ms = (uint64_t)c->token_timeout_ms,
+	    .retry_max_ms = (uint64_t)c->token_retry_max_ms,
+	};
+
+	snprintf(e.url, sizeof(e.url), "%s", token_url);
+	snprintf(e.scope, sizeof(e.scope), "%s", c->token_scope.s);
+	token_keep_apply(a->keep, &a->creds, &e);
+}
+
+/* Everything made once, before the sandbox closes. */
+static int
+agent_make(struct agent *a)
+{
+	int rc = token_fetch_init();
+
+	if (rc != 0)
+		return rc;
+	if (a->publish == NULL) {
+		log_err("the master gave no token segment");
+		return -EPROTO;
+	}
+	a->fetcher = token_fetcher_new(a->c->loop);
+	if (a->fetcher == NULL)
+		return -ENOMEM;
+	a->keep = token_keep_new(a->c->loop, a->fetcher, &keep_ops, a);
+	if (a->keep == NULL)
+		return -ENOMEM;
+	token_keep_adopt(a->keep, publish_value(a->publish));
+	return 0;
+}
+
+static void agent_open_peers(struct agent *a);
+
+static int
+agent_on_conf(struct child *c, bool first)
+{
+	struct agent *a = &agent;
+	char token_url[CONF_TEXT_MAX];
+	int rc;
+
+	a->c = c;
+	if (first) {
+		rc = agent_make(a);
+		if (rc != 0)
+			return rc;
+	}
+	agent_open_peers(a);
+	if (!conf_token_url(&c->conf, token_url, sizeof(token_url)))
+		token_url[0] = '\0';
+	rc = agent_apply_ca(a);
+	if (rc == 0)
+		rc = agent_apply_dns(a, &c->conf);
+	if (rc != 0)
+		return rc;
+	agent_apply_tokens(a, &c->conf, token_url);
+	rc = agent_apply_names(a, &c->conf, token_url);
+	if (rc != 0)
+		return rc;
+	a->conf = c->conf;
+	agent_publish(a);
+	return 0;
+}
+
+/* --- messages ---------------------------------------------------------- */
+
+static void
+relay_on_msg(void *arg, struct ipc *ch, struct ipc_msg *m)
+{
+	struct agent *a = arg;
+	struct msg_token_stale stale;
+
+	if (m->type != IPC_TOKEN_STALE ||
+	    msg_token_stale_unpack(&stale, m->body, m->len) != 0) {
+		log_warn("relay %u sent nonsense", ipc_peer_slot(ch));
+		return;
+	}
+	token_keep_stale(a->keep, stale.credential, stale.serial);
+}
+
+static void
+relay_on_end(void *arg, struct ipc *ch, enum ipc_end end, const char *why)
+{
+	struct agent *a = arg;
+
+	(void)end;
+	log_debug("relay %u is gone: %s", ipc_peer_slot(ch), why);
+	for (size_t i = 0; i < RELAY_MAX; i++)
+		if (a->peer[i].ipc == ch)
+			ipc_free(&a->peer[i].ipc);
+}
+
+static const struct ipc_ops relay_ops = {
+    .on_msg = relay_on_msg,
+    .on_end = relay_on_end,
+};
+
+/* Channels that came before there was a loop, or just now. */
+static void
+agent_open_peers(struct agent *a)
+{
+	for (unsigned i = 0; i < RELAY_MAX; i++) {
+		struct agent_peer *p = &a->peer[i];
+
+		if (p->fd < 0)
+			continue;
+		ipc_free(&p->ipc); /* the relay of this slot is another now */
+		p->ipc = ipc_new(a->c->loop, p->fd, ROLE_CLOUD, ROLE_RELAY, i,
+				 RELAY_QUEUE, &relay_ops, a);
+		p->fd = -1;
+		if (p->ipc == NULL)
+			log_err("no memory for the channel to relay %u", i);
+	}
+}
+
+static int
+agent_take_peer(struct agent *a, struct ipc_msg *m)
+{
+	struct msg_peer peer;
+
+	if (msg_peer_unpack(&peer, m->body, m->len) != 0 ||
+	    peer.role != ROLE_RELAY || peer.slot >= RELAY_MAX)
+		return -EPROTO;
+	fd_close(&a->peer[peer.slot].fd);
+	a->peer[peer.slot].fd = m->fd;
+	m->fd = -1;
+	if (a->keep != NULL)
+		agent_open_peers(a);
+	return 0;
+}
+
+static int
+agent_take_segment(struct agent *a, const struct ipc_msg *m)
+{
+	struct msg_segment seg;
+	struct publish *fresh;
+	const char *why;
+
+	if (msg_segment_unpack(&seg, m->body, m->len) != 0 ||
+	    seg.kind != SEGMENT_TOKEN)
+		return -EPROTO;
+	fresh = publish_new(m->fd, &why);
+	if (fresh == NULL) {
+		log_err("token segment: %s", why);
+		return -EPROTO;
+	}
+	publish_free(&a->publish);
+	a->publish = fresh;
+	if (a->keep != NULL)
+		agent_publish(a);
+	return 0;
+}
+
+static int
+agent_take_ca(struct agent *a, const struct ipc_msg *m)
+{
+	char *pem;
+	size_t len;
+	int rc = fd_read_all(m->fd, CA_BYTES_MAX, &pem, &len);
+
+	if (rc != 0)
+		return rc;
+	free(a->ca);
+	a->ca = pem;
+	a->ca_len = len;
+	return 0;
+}
+
+static int
+agent_take_creds(struct agent *a, const struct ipc_msg *m)
+{
+	str_wipe(&a->creds, sizeof(a->creds));
+	if (msg_creds_unpack(&a->creds, m->body, m->len) != 0 ||
+	    a->creds.n > MSG_CREDS_MAX) {
+		str_wipe(&a->creds, sizeof(a->creds));
+		return -EPROTO;
+	}
+	return 0;
+}
+
+static int
+agent_on_msg(struct child *c, struct ipc_msg *m)
+{
+	struct agent *a = &agent;
+
+	a->c = c;
+	switch ((int)m->type) {
+	case IPC_PEER:
+		return agent_take_peer(a, m);
+	case IPC_SEGMENT:
+		return agent_take_segment(a, m);
+	case IPC_CLOUD_CA:
+		return agent_take_ca(a, m);
+	case IPC_CREDENTIALS:
+		return agent_take_creds(a, m);
+	default:
+		return -EPROTO;
+	}
+}
+
+/* Nothing here is worth waiting for: relays go on with what is published. */
+static void
+agent_on_drain(struct child *c, uint64_t ms)
+{
+	(void)ms;
+	loop_stop(c->loop, 0);
+}
+
+static const char *const *
+agent_readable(struct child *c)
+{
+	static const char *const paths[] = {"/etc/hosts", "/etc/resolv.conf",
+					    "/dev/urandom", NULL};
+
+	(void)c;
+	return paths;
+}
+
+static void
+agent_wipe(struct agent *a)
+{
+	if (a->keep != NULL)
+		token_keep_name(a->keep, NULL);
+	token_keep_free(&a->keep);
+	token_fetcher_free(&a->fetcher);
+	resolve_name_free(&a->tenant);
+	resolve_name_free(&a->issuer);
+	resolver_free(&a->resolver);
+	publish_free(&a->publish);
+	for (size_t i = 0; i < RELAY_MAX; i++)
+		ipc_free(&a->peer[i].ipc);
+	free(a->ca);
+	str_wipe(&a->creds, sizeof(a->creds));
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct child_ops ops = {
+	    .on_msg = agent_on_msg,
+	    .on_conf = agent_on_conf,
+	    .on_drain = agent_on_drain,
+	    .readable = agent_readable,
+	};
+	int status;
+
+	for (size_t i = 0; i < RELAY_MAX; i++)
+		agent.peer[i].fd = -1;
+	status = child_main(ROLE_CLOUD, argc, argv, &ops);
+	agent_wipe(&agent);
+	return status;
+}
