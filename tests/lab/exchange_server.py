@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import services
 import soap
+import standin_operations
 import standin_soap
 from procs import wait_until
 
@@ -110,7 +111,7 @@ def _template_information(message):
 
 def _templates(message):
     found = message.all("AcquireTemplatesResult", "GuidTemplate")
-    need(len(found) == len(standin_soap.TEMPLATES), f"{len(found)} templates")
+    need(len(found) == len(standin_operations.TEMPLATES), f"{len(found)} templates")
     for template in found:
         need(template[2].text and tree.fromstring(template[2].text).tag == "XrML",
              f"template {template[0].text} is empty")
@@ -157,7 +158,7 @@ def steps():
          _client_licensor),
         ("AcquireTemplateInformation", "AcquireTemplateInformation",
          soap.acquire_template_information(), _template_information),
-        ("AcquireTemplates", "AcquireTemplates", soap.acquire_templates(*standin_soap.TEMPLATES),
+        ("AcquireTemplates", "AcquireTemplates", soap.acquire_templates(*standin_operations.TEMPLATES),
          _templates),
         ("AcquireIssuanceLicense", "AcquireIssuanceLicense", soap.acquire_issuance_license(),
          _issuance),

@@ -7,7 +7,6 @@ import re
 import secrets
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ import urllib.request
 
 import kdc
 import pki
-from procs import LabError, Process, free_ports, port_lock, stop_orphans, wait_until
+from procs import LabError, Process, free_ports, interrupts, port_lock, stop_orphans, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -89,24 +88,34 @@ class Lab:
         An old lab in the same directory is stopped and replaced.  wrap is put
         before the connector's command (valgrind …)."""
         self._clear()
-        try:
-            self._make(cloud, cloud_ca, cloud_ip)
-            with port_lock():
-                self._choose_ports()
-                self._start_kdc(say)
-                self._start_cloud(say)
-                self._set_env(cloud)
-                if connector:
-                    self._write_conf(workers, conf, cloud, cloud_ip)
-                    self._start_connector(build, wrap, say)
-            if connector:
-                self._configure(cloud, servers)
-                self._wait_ready()
-            self._write_env()
-        except BaseException:
-            self._give_up(say)
-            raise
+        with interrupts.noted():
+            try:
+                self._up(cloud, cloud_ca, cloud_ip, workers, servers, conf, connector, build,
+                         wrap, say)
+            except BaseException:
+                told = interrupts.take()
+                say("failed; stopping what was started")
+                self.down()
+                if told is not None:  # it may have ended a command of ours too
+                    raise told from None
+                raise
         return self
+
+    def _up(self, cloud, cloud_ca, cloud_ip, workers, servers, conf, connector, build, wrap, say):
+        self._make(cloud, cloud_ca, cloud_ip)
+        with port_lock():
+            self._choose_ports()
+            self._start_kdc(say)
+            self._start_cloud(say)
+            self._set_env(cloud)
+            if connector:
+                self._write_conf(workers, conf, cloud, cloud_ip)
+                self._start_connector(build, wrap, say)
+        if connector:
+            self._configure(cloud, servers)
+            self._wait_ready()
+        self._write_env()
+        interrupts.check()
 
     def _clear(self):
         old = Lab.load(self.dir)
@@ -373,13 +382,9 @@ class Lab:
 
     def down(self):
         """Stops every process of the lab; lines about what did not go well.
-        Ctrl-C and TERM wait until it is done."""
-        held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
-        try:
+        Ctrl-C and TERM do not keep it from it."""
+        with interrupts.ignored():
             return self._down()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _down(self):
         complaints = []
@@ -399,10 +404,6 @@ class Lab:
                 os.unlink(self.path(name))
         self.processes = []
         return complaints
-
-    def _give_up(self, say):
-        say("failed; stopping what was started")
-        self.down()
 
 
 def complain(text):

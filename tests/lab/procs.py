@@ -6,12 +6,68 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 
 
 class LabError(Exception):
     """Says what went wrong to the person at the terminal."""
+
+
+class Interrupts:
+    """Ctrl-C, TERM and HUP, noted instead of acted upon where it matters, so
+    that none falls between the start of a process and the note of its pid."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self):
+        self._number, self._depth, self._ignored = 0, 0, 0
+        self._old = {}
+
+    def _note(self, number, _frame):
+        self._number = number
+
+    @contextmanager
+    def noted(self):
+        """Within, only check() (and wait_until, which calls it) acts."""
+        if self._depth == 0 and threading.current_thread() is threading.main_thread():
+            self._old = {n: signal.signal(n, self._note) for n in self.SIGNALS}
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                for number, handler in self._old.items():
+                    signal.signal(number, handler)
+                self._old = {}
+
+    @contextmanager
+    def ignored(self):
+        """Within, they are forgotten: for stopping everything."""
+        with self.noted():
+            self._ignored += 1
+            try:
+                yield
+            finally:
+                self._ignored -= 1
+                self._number = 0
+
+    def take(self):
+        """The exception that stands for a signal that came, or None."""
+        if not self._number or self._ignored:
+            return None
+        number, self._number = self._number, 0
+        return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+
+    def check(self):
+        error = self.take()
+        if error is not None:
+            raise error
+
+
+interrupts = Interrupts()
 
 
 def _stat(pid):
@@ -106,6 +162,7 @@ def wait_until(condition, seconds, pause=0.01):
     """Polls until condition() is true; its value, or the last false one."""
     end = time.monotonic() + seconds
     while True:
+        interrupts.check()
         value = condition()
         if value or time.monotonic() > end:
             return value

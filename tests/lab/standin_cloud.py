@@ -32,7 +32,6 @@ bytes instead of a reply).
 
 import argparse
 import asyncio
-import gzip
 import json
 import os
 import signal
@@ -40,40 +39,19 @@ import ssl
 import sys
 import time
 
+import services
 import standin_oauth
 import standin_soap
+from standin_control import Control
 from standin_http import BadRequest, Parser
+from standin_rules import Answer, apply_rule, render, take_rule
 
-SERVER = "standin-cloud (a stand-in for tests, not a real service)"
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
-           404: "Not Found", 405: "Method Not Allowed", 411: "Length Required",
-           413: "Content Too Large", 415: "Unsupported Media Type",
-           417: "Expectation Failed", 421: "Misdirected Request",
-           429: "Too Many Requests", 431: "Request Header Fields Too Large",
-           500: "Internal Server Error", 502: "Bad Gateway",
-           503: "Service Unavailable"}
 # Fields that a relay must not pass on.  Connection is looked at by value.
 HOP_BY_HOP = {"keep-alive", "te", "upgrade", "trailer", "proxy-connection",
               "proxy-authorization", "proxy-authenticate", "expect"}
 FORWARDED = {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
              "x-forwarded-port", "x-forwarded-server", "x-real-ip", "x-client-ip"}
-RULE_KEYS = {"part", "op", "times", "skip", "delay_ms", "status", "body", "content_type",
-             "retry_after", "fields", "fault", "gzip", "chunked", "chunk_bytes", "close",
-             "until_close", "reply_bytes", "truncate", "trickle", "stall", "drop", "early",
-             "continue", "raw"}
-SET_KEYS = {"expires_in", "refresh_in", "scheme", "prefix", "host", "apps",
-            "expect_client", "role_field", "role_clients"}
 VIOLATIONS_KEPT = 1000
-
-
-class Answer:
-    """A reply on its way: what is sent unless a rule changes it."""
-
-    def __init__(self, status, content_type, body, fields=()):
-        self.status, self.content_type, self.body = status, content_type, body
-        self.fields = list(fields)
-        self.op, self.items, self.failed = "", 0, 0
-        self.client_id, self.violation, self.close = "", "", False
 
 
 class Cloud:
@@ -108,23 +86,6 @@ class Cloud:
                             "open": sum(c.part == "soap" for c in self.connections)},
             "rules": self.rules, "last": self.last,
         }
-
-    def take_rule(self, part, op, early=False):
-        """The rule for a request, counted down; {} when there is none."""
-        for rule in self.rules:
-            if rule.get("part", "soap") != part or rule.get("op", op) != op:
-                continue
-            if early and not (rule.get("early") or rule.get("drop") == "request"):
-                return {}
-            if rule.get("skip", 0) > 0:
-                rule["skip"] -= 1
-                return {}
-            if "times" in rule:
-                rule["times"] -= 1
-                if rule["times"] <= 0:
-                    self.rules.remove(rule)
-            return rule
-        return {}
 
     def record(self, part, request, answer, sent):
         now = time.time()
@@ -216,7 +177,7 @@ class Cloud:
         path = request.target.partition("?")[0].lower()
         prefix = self.prefix.lower()
         below = path[len(prefix):]
-        if not path.startswith(prefix + "/") or below not in standin_soap.services.PATHS:
+        if not path.startswith(prefix + "/") or below not in services.PATHS:
             return self.refuse(404, f"unknown path {request.target[:120]}")
         if request.method != "POST":
             return self.refuse(405, f"method {request.method}")
@@ -289,7 +250,7 @@ class Connection(asyncio.Protocol):
             request.started = time.monotonic()
             answer = (self.cloud.soap_answer if self.part == "soap"
                       else self.cloud.token_answer)(request)
-            self.finish(request, answer, self.cloud.take_rule(self.part, answer.op))
+            self.finish(request, answer, take_rule(self.cloud.rules, self.part, answer.op))
 
     def early(self):
         """A head is there, its body is not: only some rules act now."""
@@ -302,7 +263,7 @@ class Connection(asyncio.Protocol):
         if request.seen:
             return
         request.seen = True
-        rule = self.cloud.take_rule(self.part, "", early=True)
+        rule = take_rule(self.cloud.rules, self.part, "", early=True)
         if rule:
             request.started = time.monotonic()
             answer = Answer(rule.get("status", 413), "text/plain", b"early\n")
@@ -366,124 +327,6 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(how.get("every_ms", 10) / 1000)
 
 
-def apply_rule(request, answer, rule):
-    """Changes the answer's status, type, fields and body."""
-    if "fault" in rule:
-        answer.status, answer.content_type = 500, "text/xml; charset=utf-8"
-        answer.body = standin_soap.fault_body(standin_soap.SOAP11, rule["fault"])
-    if "status" in rule and not rule.get("early"):
-        answer.status = rule["status"]
-        answer.body, answer.content_type = b"", "text/html"
-        if answer.status == 401:
-            answer.fields.append(("WWW-Authenticate", "Bearer realm=\"\""))
-    if "reply_bytes" in rule and answer.status == 200 and answer.op:
-        reply = standin_soap.Reply(200, answer.content_type, answer.body, answer.op)
-        answer.body = standin_soap.sized(reply, rule["reply_bytes"]).body
-    if "body" in rule:
-        answer.body = rule["body"].encode()
-    if "content_type" in rule:
-        answer.content_type = rule["content_type"]
-    if "retry_after" in rule:
-        answer.fields.append(("Retry-After", str(rule["retry_after"])))
-    answer.fields += [(str(n), str(v)) for n, v in rule.get("fields", {}).items()]
-    accepted = request is not None and "gzip" in request.fields.get("accept-encoding", "")
-    if rule.get("gzip") == "force" or (rule.get("gzip") == "accept" and accepted):
-        answer.body = gzip.compress(answer.body, 6, mtime=0)
-        answer.fields.append(("Content-Encoding", "gzip"))
-    answer.close = answer.close or bool(rule.get("close") or rule.get("until_close"))
-
-
-def render(answer, rule, request):
-    """(head, body) as they go on the wire."""
-    if "raw" in rule:
-        return rule["raw"].encode("latin-1"), b""
-    fields = [("Server", SERVER), ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT",
-                                                         time.gmtime())),
-              ("Cache-Control", "private"), ("Content-Type", answer.content_type)]
-    names = {n.lower() for n, _ in answer.fields}
-    fields = [f for f in fields if f[0].lower() not in names] + answer.fields
-    body = answer.body
-    if rule.get("chunked"):
-        fields.append(("Transfer-Encoding", "chunked"))
-        step = max(1, rule.get("chunk_bytes", 4096))
-        body = b"".join(b"%x\r\n%b\r\n" % (len(body[i:i + step]), body[i:i + step])
-                        for i in range(0, len(body), step)) + b"0\r\n\r\n"
-    elif not rule.get("until_close"):
-        fields.append(("Content-Length", str(len(body))))
-    if answer.close:
-        fields.append(("Connection", "close"))
-    reason = REASONS.get(answer.status, "Unknown")
-    head = f"HTTP/1.1 {answer.status} {reason}\r\n"
-    head += "".join(f"{n}: {v}\r\n" for n, v in fields) + "\r\n"
-    if request is not None and request.method == "HEAD":
-        body = b""
-    return head.encode("latin-1"), body
-
-
-class Control(asyncio.Protocol):
-    """The loopback port that takes orders: plain HTTP, JSON."""
-
-    def __init__(self, cloud, services):
-        self.cloud, self.services, self.parser = cloud, services, Parser()
-        self.transport = None
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        self.parser.feed(data)
-        try:
-            while (request := self.parser.next()) is not None:
-                asyncio.get_running_loop().create_task(self.serve(request))
-        except BadRequest as bad:
-            self.reply(bad.status, {"ok": False, "error": bad.reason})
-            self.transport.close()
-
-    def reply(self, status, value):
-        body = json.dumps(value).encode()
-        self.transport.write(f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n"
-                             "Content-Type: application/json\r\n"
-                             f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
-
-    async def serve(self, request):
-        if request.target != "/control":
-            self.reply(404, {"ok": False, "error": "the path is /control"})
-        elif request.method == "GET":
-            self.reply(200, self.cloud.statistics())
-        else:
-            try:
-                await self.obey(json.loads(request.body))
-            except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
-                self.reply(400, {"ok": False, "error": str(error)})
-            else:
-                self.reply(200, {"ok": True})
-
-    async def obey(self, order):
-        cloud = self.cloud
-        unknown = order.keys() - {"rules", "clear", "set", "expire_tokens", "drop_connections",
-                                  "listening", "reset"}
-        unknown |= order.get("set", {}).keys() - SET_KEYS
-        for rule in order.get("rules", []):
-            unknown |= rule.keys() - RULE_KEYS
-        if unknown:
-            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-        if order.get("clear"):
-            cloud.rules.clear()
-        if order.get("reset"):
-            cloud.reset()
-        for name, value in order.get("set", {}).items():
-            owner = cloud.tokens if name in ("expires_in", "refresh_in", "apps") else cloud
-            setattr(owner, name, value)
-        cloud.rules.extend(order.get("rules", []))
-        if order.get("expire_tokens"):
-            cloud.tokens.revoke_all()
-        for part, on in order.get("listening", {}).items():
-            await self.services[part].listen(on)
-        if order.get("drop_connections"):
-            for connection in list(cloud.connections):
-                connection.transport.abort()
-
-
 class Service:
     """A listener that can be switched off and on at the same port."""
 
@@ -510,13 +353,13 @@ async def serve(options, apps):
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
     tls.load_cert_chain(options.certificate, options.key)
     cloud = Cloud(options, apps)
-    services = {part: Service(cloud, part, options.address, port, tls)
+    listeners = {part: Service(cloud, part, options.address, port, tls)
                 for part, port in (("soap", options.port), ("token", options.token_port))}
-    for service in services.values():
+    for service in listeners.values():
         await service.listen(True)
-    cloud.port, cloud.token_port = services["soap"].port, services["token"].port
+    cloud.port, cloud.token_port = listeners["soap"].port, listeners["token"].port
     loop = asyncio.get_running_loop()
-    control = await loop.create_server(lambda: Control(cloud, services), "127.0.0.1",
+    control = await loop.create_server(lambda: Control(cloud, listeners), "127.0.0.1",
                                        options.control_port)
     ready = {"pid": os.getpid(), "port": cloud.port, "token_port": cloud.token_port,
              "control_port": control.sockets[0].getsockname()[1]}

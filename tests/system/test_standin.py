@@ -12,7 +12,9 @@ import pytest
 
 import services
 import soap
+import standin_operations
 import standin_soap
+import standin_xml
 import xrml
 from labctl import CLIENT_ID
 from services import SOAP12
@@ -30,7 +32,7 @@ BODIES = {
     "AcquireIssuanceLicense": soap.acquire_issuance_license(),
     "GetClientLicensorCert": soap.get_client_licensor_cert(),
     "AcquireTemplateInformation": soap.acquire_template_information(),
-    "AcquireTemplates": soap.acquire_templates(*standin_soap.TEMPLATES),
+    "AcquireTemplates": soap.acquire_templates(*standin_operations.TEMPLATES),
     "Precertify": soap.envelope(
         "Precertify", "<requestParams><PrecertifyParams><UserName>a</UserName><Identification>"
         "<AuthenticationMode>Windows</AuthenticationMode><Id>S-1-5-21-1</Id></Identification>"
@@ -400,7 +402,7 @@ def test_reply_bytes(cloud_lab, cloud, token, size):
     cloud_lab.cloud(rules=[{"reply_bytes": size}])
     reply = call(cloud, token)
     assert reply.status == 200 and len(reply.body) == size
-    standin_soap.parse(reply.body)
+    standin_xml.parse(reply.body)
 
 
 def test_raw_and_continue(cloud_lab, cloud, token):
