@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shm/base/clock.h"
@@ -285,6 +286,7 @@ child_main(enum role role, int argc, char **argv, const struct child_ops *ops)
 	log_init(role_name(role), role == ROLE_RELAY ? (int)slot : -1);
 	close_range(CHILD_CHANNEL_FD + 1, ~0U, 0);
 	child_signals();
+	tzset(); /* or gmtime_r() opens /etc/localtime behind the sandbox */
 	r->ops = ops;
 	r->c.role = role;
 	r->c.slot = (unsigned)slot;

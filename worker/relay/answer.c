@@ -260,7 +260,7 @@ answer_finish(struct client *c)
 {
 	struct exchange *x = c->x;
 
-	x->t_reply_end = clock_turn_ns();
+	x->t_reply_end = clock_mono_ns();
 	upstream_give(&x->up, x->up_keep && x->body_done && x->last_chunk_sent);
 	client_finish(c, REASON_OK);
 }

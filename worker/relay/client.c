@@ -79,7 +79,7 @@ exchange_end(struct client *c)
 	if (x == NULL)
 		return;
 	if (x->t_reply_end == 0)
-		x->t_reply_end = clock_turn_ns();
+		x->t_reply_end = clock_mono_ns();
 	if (x->up != NULL)
 		upstream_drop(&x->up);
 	upstream_cancel(c);
@@ -387,7 +387,7 @@ client_finish(struct client *c, enum reason why)
 
 	x->reason = why;
 	if (x->t_reply_end == 0)
-		x->t_reply_end = clock_turn_ns();
+		x->t_reply_end = clock_mono_ns();
 	x->reply_done = true;
 	if (c->wire.failed) {
 		client_end(c, REASON_CLIENT_IO);

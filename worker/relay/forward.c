@@ -268,7 +268,7 @@ forward_request(struct client *c)
 		}
 		x->token_serial = cred == NULL ? 0 : cred->serial;
 		x->head_sent = true;
-		x->t_sent = clock_turn_ns();
+		x->t_sent = clock_mono_ns();
 		stat_add(c->w->row, STAT_requests_relayed, 1);
 		forward_put_head(c, &o, cred);
 	}
