@@ -1,0 +1,363 @@
+"""rms-keeper with real tickets of a MIT KDC: who is let in, and what the one
+who must mend a failure is told."""
+
+import os
+import subprocess
+
+import pytest
+
+import keeper_peers as k
+
+BUILD = os.environ.get("BUILD", "build/debug")
+RSA_RAW, RSA_PKCS1, ECDSA = 1, 2, 3
+AES128, AES256 = 17, 18
+
+
+@pytest.fixture(scope="module")
+def kdc(tmp_path_factory):
+    it = k.Kdc(tmp_path_factory.mktemp("kdc"))
+    it.use()
+    yield it
+    it.stop()
+
+
+@pytest.fixture
+def run(kdc, tmp_path):
+    """run(keytab, **settings): a keeper that is up."""
+    keepers = []
+
+    def start(keytab="good", **settings):
+        keeper = k.Keeper(BUILD, str(tmp_path / "log"))
+        keepers.append(keeper)
+        keeper.status = keeper.start(kdc.config, keytab and kdc.keytab(keytab), **settings)
+        return keeper
+
+    yield start
+    for keeper in keepers:
+        keeper.stop()
+        with open(keeper.log, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+        assert "Sanitizer" not in text and "BUG" not in text, text
+
+
+@pytest.fixture
+def keeper(run):
+    return run()
+
+
+# --- who is let in ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("mech", [k.SPNEGO, k.KRB5])
+def test_right_ticket(keeper, mech):
+    client = k.client(mech=mech)
+    answer = keeper.step(client.step())
+    assert answer["outcome"] == "ok"
+    assert answer["principal"] == f"{k.CLIENT}@{k.REALM}"
+    assert answer["spn"] == f"{k.SERVICE}@{k.REALM}"
+    assert (answer["mech"], answer["enctype"], answer["kvno"]) == ("kerberos", AES256, 2)
+    assert not answer["bound"] and answer["nsids"] == 0
+    client.step(bytes.fromhex(answer["token"]))
+    assert client.complete  # mutual authentication
+    assert keeper.stats()["accepts"] == 1
+
+
+def test_status_lists_the_keys(keeper):
+    assert keeper.status["entries"] == 2
+    assert f"{k.SERVICE}@{k.REALM} 2 aes256-cts-hmac-sha1-96\n" in keeper.status["text"]
+
+
+def test_two_legs(keeper):
+    number = keeper.new_id()
+    answer = keeper.step(k.spnego_init([k.OID_KRB5]), number=number)
+    assert answer["outcome"] == "continue" and answer["token"]
+    answer = keeper.step(k.spnego_answer(k.token(mech=k.KRB5)), number=number, first=False)
+    assert answer["outcome"] == "ok"
+    assert answer["principal"] == f"{k.CLIENT}@{k.REALM}" and answer["enctype"] == AES256
+
+
+def test_second_leg_after_abort_or_timeout(run):
+    keeper = run(auth_timeout_ms=300)
+    for end in ("abort", "time"):
+        number = keeper.new_id()
+        assert keeper.step(k.spnego_init([k.OID_KRB5]), number=number)["outcome"] == "continue"
+        if end == "abort":
+            keeper.say("abort 0", number)
+        else:
+            k.time.sleep(1.2)
+        answer = keeper.step(k.spnego_answer(k.token(mech=k.KRB5)), number=number, first=False)
+        assert (answer["outcome"], answer["cause"]) == ("busy", "timeout")
+
+
+def test_legs_of_one_relay_are_not_anothers(keeper):
+    keeper.say("peer 1")
+    number = keeper.new_id()
+    keeper.step(k.spnego_init([k.OID_KRB5]), number=number)
+    answer = keeper.step(k.spnego_answer(k.token(mech=k.KRB5)), slot=1, number=number, first=False)
+    assert answer["outcome"] == "busy"
+
+
+BINDING = b"tls-server-end-point:" + bytes(range(32))
+
+
+def test_binding_right(keeper):
+    answer = keeper.step(k.token(binding=BINDING), binding=BINDING)
+    assert answer["outcome"] == "ok" and answer["bound"]
+
+
+def test_binding_wrong(keeper):
+    answer = keeper.step(k.token(binding=b"tls-server-end-point:" + bytes(32)), binding=BINDING)
+    assert (answer["outcome"], answer["cause"]) == ("failed", "bad-binding")
+
+
+def test_binding_none(keeper):
+    answer = keeper.step(k.token(), binding=BINDING)
+    assert answer["outcome"] == "ok" and not answer["bound"]
+
+
+# --- who is not, and why -----------------------------------------------------
+
+
+def refused(answer, cause):
+    assert (answer["outcome"], answer["cause"]) == ("failed", cause), answer
+    assert "principal" not in answer
+
+
+def test_no_keytab(run):
+    refused(run(keytab=None).step(k.token()), "no-keytab")
+
+
+def test_no_key_for_spn(run):
+    answer = run(keytab="other").step(k.token())
+    refused(answer, "no-key-for-spn")
+    assert f"ticket for {k.SERVICE}@{k.REALM}" in answer["detail"]
+
+
+def test_old_kvno(run):
+    answer = run(keytab="old").step(k.token())
+    refused(answer, "kvno")
+    assert "kvno 2" in answer["detail"] and "newest in the keytab is kvno 1" in answer["detail"]
+
+
+def test_enctype(run, kdc):
+    kdc.write_keytab("aes128", [(k.SERVICE, 2, AES128, os.urandom(16))])
+    answer = run(keytab="aes128").step(k.token())
+    refused(answer, "enctype")
+    assert "aes256-cts-hmac-sha1-96" in answer["detail"]
+
+
+def test_wrong_key(run, kdc):
+    kdc.write_keytab("wrong", [(k.SERVICE, 2, AES256, os.urandom(32))])
+    refused(run(keytab="wrong").step(k.token()), "wrong-key")
+
+
+@pytest.mark.skipif(not k.has_faketime(), reason="faketime is not installed")
+@pytest.mark.parametrize("offset", ["-6m", "+6m"])
+def test_clock_skew(keeper, kdc, offset):
+    refused(keeper.step(kdc.token_at(offset)), "clock-skew")
+
+
+def test_replay(keeper):
+    data = k.token()
+    assert keeper.step(data)["outcome"] == "ok"
+    refused(keeper.step(data), "replay")
+    keeper.say("peer 1")
+    refused(keeper.step(data, slot=1), "replay")
+
+
+def test_replay_in_other_clothes(keeper):
+    """The same authenticator, wrapped in another way and spread over legs."""
+    data = k.token(mech=k.KRB5)
+    assert keeper.step(data)["outcome"] == "ok"
+    refused(keeper.step(k.spnego_init([k.OID_KRB5], data)), "replay")
+    number = keeper.new_id()
+    keeper.step(k.spnego_init([k.OID_KRB5]), number=number)
+    refused(keeper.step(k.spnego_answer(data), number=number, first=False), "replay")
+
+
+def test_altered_authenticator(keeper):
+    data = bytearray(k.token(mech=k.KRB5))
+    data[-1] ^= 1
+    refused(keeper.step(bytes(data)), "malformed")
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"\x60", os.urandom(300), os.urandom(66000),
+                                  b"\x60\x84\xff\xff\xff\xff" + bytes(60)],
+                         ids=["none", "nul", "cut", "random", "66kB", "length"])
+def test_garbage(keeper, data):
+    refused(keeper.step(data), "malformed")
+    assert keeper.step(k.token())["outcome"] == "ok"
+
+
+def test_cut_token(keeper):
+    data = k.token()
+    for n in range(0, len(data) - 1, 37):
+        refused(keeper.step(data[:n]), "malformed")
+
+
+def test_trailing_bytes(keeper):
+    refused(keeper.step(k.token() + b"\0"), "malformed")
+
+
+@pytest.mark.parametrize("data", [k.NTLMSSP, k.spnego_init([k.OID_NTLM], k.NTLMSSP)],
+                         ids=["raw", "spnego"])
+def test_ntlm(keeper, data):
+    refused(keeper.step(data), "ntlm")
+
+
+def test_ntlm_first_then_kerberos(keeper):
+    """A client that would rather have NTLM is led to Kerberos."""
+    answer = keeper.step(k.spnego_init([k.OID_NTLM, k.OID_KRB5], k.NTLMSSP))
+    assert answer["outcome"] == "continue"
+
+
+def test_other_mechanism(keeper):
+    other = bytes.fromhex("060a2b0601040182370202") + b"\x1e"  # NegoEx
+    refused(keeper.step(k.spnego_init([other], b"NEGOEXTS")), "no-mech")
+    iakerb = bytes.fromhex("06062b0601050205")
+    refused(keeper.step(k.der(0x60, iakerb, b"\5\1")), "no-mech")
+
+
+# --- the queue -----------------------------------------------------------------
+
+
+def test_queue_overflow(run):
+    keeper = run(keeper_queue_max=4)
+    data = k.token()
+    keeper.say("flood 0 1000 200", data.hex())
+    answers = [keeper.wait("auth", id=1000 + i) for i in range(200)]
+    busy = [a for a in answers if a["outcome"] == "busy"]
+    assert busy and all(a["cause"] == "busy" for a in busy)
+    assert len([a for a in answers if a["outcome"] == "ok"]) == 1
+    assert keeper.stats()["queue"] == 0
+    assert keeper.step(k.token())["outcome"] == "ok"
+
+
+def test_late_step_is_not_tried(keeper):
+    answer = keeper.step(k.token(), deadline=0)
+    assert (answer["outcome"], answer["cause"]) == ("busy", "timeout")
+    assert keeper.stats()["accepts"] == 0
+
+
+# --- relays --------------------------------------------------------------------
+
+
+def test_relay_that_lies_loses_its_channel_only(keeper):
+    keeper.say("peer 1")
+    keeper.say("body 1", keeper.stats()["AUTH_STEP"], "ff" * 40)
+    keeper.wait("cut", slot=1)
+    event = keeper.wait("event", id=3103)
+    assert "slot 1" in event["detail"]
+    assert keeper.step(k.token())["outcome"] == "ok"
+    keeper.say("peer 1")
+    assert keeper.step(k.token(), slot=1)["outcome"] == "ok"
+
+
+def test_replaced_relay(keeper):
+    keeper.say("part 0")
+    keeper.say("peer 0")
+    assert keeper.step(k.token())["outcome"] == "ok"
+    keeper.say("peer 0")
+    assert keeper.step(k.token())["outcome"] == "ok"
+
+
+def test_drain_waits_for_the_relays(keeper):
+    keeper.say("drain 0")
+    assert keeper.step(k.token())["outcome"] == "ok"
+    keeper.say("part 0")
+    assert keeper.wait("end")["status"] == 0
+
+
+def test_drain_is_bounded(keeper):
+    keeper.say("drain 100")
+    assert keeper.wait("end")["status"] == 0
+
+
+# --- reload ----------------------------------------------------------------------
+
+
+def test_reload_takes_a_new_keytab(run, kdc):
+    keeper = run(keytab="other")
+    refused(keeper.step(k.token()), "no-key-for-spn")
+    assert keeper.reload(kdc.keytab("good"))["entries"] == 2
+    assert keeper.step(k.token())["outcome"] == "ok"
+    keeper.reload(None)
+    refused(keeper.step(k.token()), "no-keytab")
+
+
+@pytest.mark.parametrize("how", ["cut", "garbage", "empty"])
+def test_bad_keytab_keeps_the_last_good_one(keeper, kdc, how):
+    with open(kdc.keytab("good"), "rb") as file:
+        good = file.read()
+    bad = kdc.write("bad.keytab", {"cut": good[:-5], "garbage": b"x" * 99, "empty": b""}[how])
+    assert keeper.reload(bad)["entries"] == 2
+    assert "stays in force" in keeper.wait("event", id=3109)["detail"]
+    assert keeper.step(k.token())["outcome"] == "ok"
+
+
+def test_keytab_may_be_gone(keeper, kdc, tmp_path):
+    """The keys are in memory: no file is needed for an accept."""
+    path = tmp_path / "x.keytab"
+    path.write_bytes(open(kdc.keytab("good"), "rb").read())
+    keeper.reload(str(path))
+    path.unlink()
+    assert keeper.step(k.token())["outcome"] == "ok"
+
+
+# --- TLS keys --------------------------------------------------------------------
+
+
+def openssl(*argv, data=None):
+    return subprocess.run(["openssl", *argv], check=True, input=data, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL).stdout
+
+
+@pytest.fixture
+def keys(tmp_path):
+    rsa, ec = str(tmp_path / "rsa.pem"), str(tmp_path / "ec.pem")
+    openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", rsa)
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", ec)
+    for path in (rsa, ec):
+        openssl("pkey", "-in", path, "-pubout", "-out", path + ".pub")
+    return rsa, ec
+
+
+def test_sign(keeper, keys, tmp_path):
+    rsa, ec = keys
+    assert keeper.sign(0, ECDSA, bytes(32)) is None
+    keeper.say("key 0", rsa)
+    keeper.say("key 3", ec)
+    keeper.say("apply")
+    keeper.wait("ready", set=2)
+    digest = os.urandom(32)
+    (tmp_path / "sig").write_bytes(keeper.sign(3, ECDSA, digest))
+    openssl("pkeyutl", "-verify", "-pubin", "-inkey", ec + ".pub", "-sigfile",
+            str(tmp_path / "sig"), data=digest)
+    raw = b"\0" + os.urandom(255)
+    recover = ("pkeyutl", "-encrypt", "-pubin", "-inkey", rsa + ".pub", "-pkeyopt",
+               "rsa_padding_mode:none")
+    assert openssl(*recover, data=keeper.sign(0, RSA_RAW, raw)) == raw
+    padded = openssl(*recover, data=keeper.sign(0, RSA_PKCS1, b"message"))
+    assert padded == b"\0\1" + b"\xff" * (256 - 3 - 7) + b"\0message"
+    for index, op, data in ((0, ECDSA, digest), (3, RSA_RAW, raw), (1, RSA_RAW, raw),
+                            (0, RSA_RAW, raw[1:]), (900, RSA_RAW, raw),
+                            (0, RSA_PKCS1, bytes(246)), (3, ECDSA, bytes(65))):
+        assert keeper.sign(index, op, data) is None
+    assert keeper.stats()["signs"] == 3
+    keeper.say("key 0 -")
+    keeper.say("apply")
+    keeper.wait("ready", set=3)
+    assert keeper.sign(0, RSA_RAW, raw) is None and keeper.sign(3, ECDSA, digest)
+
+
+def test_bad_tls_key_refuses_the_set(keeper, keys, kdc, tmp_path):
+    keeper.say("key 0", keys[0])
+    keeper.say("apply")
+    keeper.wait("ready", set=2)
+    (tmp_path / "bad.pem").write_text("nothing")
+    keeper.say("key 0", tmp_path / "bad.pem")
+    keeper.say("keytab", kdc.keytab("other"))
+    keeper.say("apply")
+    assert keeper.sign(0, RSA_RAW, b"\0" + bytes(255)) is not None
+    assert keeper.step(k.token())["outcome"] == "ok"
+    assert not [line for line in keeper.unread if line["what"] == "ready"]

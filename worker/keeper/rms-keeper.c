@@ -1,0 +1,256 @@
+/*
+ * Purpose: rms-keeper, the process that holds the keytab and the TLS keys,
+ *          decides who a client is, and signs for handshakes.
+ *
+ * Runs in: a process of its own, started by rms-connectord.
+ * Trusts:  the master.
+ * Touches: the keytab and key files through descriptors from the master,
+ *          krb5.conf by name.
+ * Failure: a bad keytab leaves the last good one in force (event 3109); a bad
+ *          TLS key refuses the whole set.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "shm/base/fd.h"
+#include "shm/base/log.h"
+#include "worker/child.h"
+#include "worker/keeper/keytab.h"
+#include "worker/keeper/krb5conf.h"
+#include "worker/keeper/relays.h"
+#include "worker/keeper/sign.h"
+
+/* IPC_KEEPER_STATUS takes 16,384 bytes with its other fields. */
+#define STATUS_TEXT_MAX 16000
+
+struct keeper {
+	struct relays *relays;	/* NULL before the first set is in force */
+	struct keytab *kt;	/* NULL: none */
+	struct sign_keys *keys; /* in force */
+	/* Of a set that has not ended yet. */
+	int next_keytab; /* -1: the set has none */
+	struct sign_keys *next_keys;
+	bool bad_key;
+	int peer[RELAY_MAX]; /* came before there was a loop; -1 none */
+};
+
+static struct keeper keeper;
+
+/* --- messages of a set ---------------------------------------------------- */
+
+static int
+take_peer(struct keeper *k, struct ipc_msg *m)
+{
+	struct msg_peer p;
+
+	if (msg_peer_unpack(&p, m->body, m->len) != 0 || p.role != ROLE_RELAY ||
+	    p.slot >= RELAY_MAX)
+		return -EPROTO;
+	if (k->relays != NULL) {
+		relays_add(k->relays, p.slot, m->fd);
+	} else {
+		fd_close(&k->peer[p.slot]);
+		k->peer[p.slot] = m->fd;
+	}
+	m->fd = -1;
+	return 0;
+}
+
+static int
+take_tls_key(struct keeper *k, const struct ipc_msg *m)
+{
+	struct msg_listener l;
+	char why[256];
+
+	if (msg_listener_unpack(&l, m->body, m->len) != 0)
+		return -EPROTO;
+	if (k->next_keys == NULL)
+		k->next_keys = sign_keys_new();
+	if (k->next_keys == NULL)
+		return -ENOMEM;
+	if (sign_keys_load(k->next_keys, l.index, m->fd, why, sizeof(why)) !=
+	    0) {
+		/* The set is refused as a whole when it ends. */
+		log_err("TLS key of listener %u: %s", l.index, why);
+		k->bad_key = true;
+	}
+	return 0;
+}
+
+static int
+keeper_on_msg(struct child *c UNUSED, struct ipc_msg *m)
+{
+	struct keeper *k = &keeper;
+
+	switch ((int)m->type) {
+	case IPC_PEER:
+		return take_peer(k, m);
+	case IPC_TLS_KEY:
+		return take_tls_key(k, m);
+	case IPC_KEYTAB:
+		fd_close(&k->next_keytab);
+		k->next_keytab = m->fd;
+		m->fd = -1;
+		return 0;
+	default:
+		return 0; /* a segment that the keeper has no use for */
+	}
+}
+
+/* --- Kerberos --------------------------------------------------------------
+ */
+
+static void
+send_status(struct child *c, const struct keytab *kt)
+{
+	static char text[STATUS_TEXT_MAX];
+	static uint8_t body[16384];
+	struct msg_keeper_status m = {0};
+	size_t len;
+
+	text[0] = '\0';
+	if (kt != NULL) {
+		m.entries = (uint32_t)keytab_entries(kt);
+		keytab_text(kt, text, sizeof(text));
+	}
+	m.text = slice_of(text);
+	len = msg_keeper_status_pack(&m, body, sizeof(body));
+	BUG_ON(len == 0);
+	if (ipc_send(c->master, IPC_KEEPER_STATUS, 0, body, len, -1) != 0)
+		log_warn("cannot tell the master what the keytab holds");
+}
+
+static void
+keytab_event(struct child *c, const char *why, bool kept)
+{
+	struct msg_event e = {.id = 3109};
+	char text[768];
+
+	snprintf(text, sizeof(text), "%s%s", why,
+		 kept ? " (the last good keytab stays in force)" : "");
+	log_err("keytab: %s", text);
+	e.detail = slice_of(text);
+	child_event(c, &e);
+}
+
+/* The keytab in force after this set: its own, or the last good one. */
+static struct keytab *
+load_keytab(struct child *c, struct keeper *k)
+{
+	struct keytab *kt = NULL;
+	char why[512];
+	int r;
+
+	/* Also without a keytab: a later one must find its includes open. */
+	r = krb5conf_use(c->conf.krb5_config.s, why, sizeof(why));
+	if (k->next_keytab < 0)
+		return NULL;
+	if (r == 0)
+		kt = keytab_load(k->next_keytab, why, sizeof(why));
+	fd_close(&k->next_keytab);
+	if (kt == NULL) {
+		keytab_event(c, why, k->kt != NULL);
+		return k->kt;
+	}
+	if (!keytab_has_http(kt))
+		log_warn("the keytab has no key for HTTP/<name>: clients that "
+			 "ask for that service are refused");
+	return kt;
+}
+
+/* --- the child's life ------------------------------------------------------
+ */
+
+static void
+use_peers(struct keeper *k)
+{
+	for (unsigned s = 0; s < RELAY_MAX; s++) {
+		if (k->peer[s] >= 0)
+			relays_add(k->relays, s, k->peer[s]);
+		k->peer[s] = -1;
+	}
+}
+
+/* The set as a whole is good. */
+static void
+use_set(struct child *c, struct keeper *k)
+{
+	struct keytab *old_kt = k->kt;
+	struct sign_keys *old_keys = k->keys;
+
+	k->kt = load_keytab(c, k);
+	k->keys = k->next_keys;
+	k->next_keys = NULL;
+	relays_use(k->relays, k->kt, k->keys);
+	if (old_kt != k->kt)
+		keytab_free(&old_kt);
+	sign_keys_free(&old_keys);
+	send_status(c, k->kt);
+	log_info("%zu keys in the keytab, %zu TLS keys",
+		 k->kt == NULL ? (size_t)0 : keytab_entries(k->kt),
+		 k->keys == NULL ? (size_t)0 : sign_keys_count(k->keys));
+}
+
+static int
+keeper_on_conf(struct child *c, bool first)
+{
+	struct keeper *k = &keeper;
+
+	if (k->bad_key) {
+		k->bad_key = false;
+		sign_keys_free(&k->next_keys);
+		fd_close(&k->next_keytab);
+		return -EINVAL;
+	}
+	if (first) {
+		krb5conf_environment();
+		k->relays = relays_new(c);
+		if (k->relays == NULL)
+			return -ENOMEM;
+	}
+	use_set(c, k);
+	use_peers(k);
+	return 0;
+}
+
+static void
+keeper_on_drain(struct child *c UNUSED, uint64_t ms)
+{
+	relays_drain(keeper.relays, ms);
+}
+
+/* For reloads, and what krb5 reads by itself.  Its plug-in directories are not
+ * among them: nothing but krb5 looks into a ticket. */
+static const char *const *
+keeper_readable(struct child *c)
+{
+	static const char *path[KRB5CONF_INCLUDES_MAX + 3];
+	const char *const *include = krb5conf_includes();
+	const char *own = c->conf.krb5_config.s;
+	size_t n = 0;
+
+	path[n++] = own[0] != '\0' ? own : "/etc/krb5.conf";
+	path[n++] = "/dev/null";
+	while (*include != NULL && n + 1 < ARRAY_LEN(path))
+		path[n++] = *include++;
+	path[n] = NULL;
+	return path;
+}
+
+static const struct child_ops keeper_ops = {
+    .on_msg = keeper_on_msg,
+    .on_conf = keeper_on_conf,
+    .on_drain = keeper_on_drain,
+    .readable = keeper_readable,
+};
+
+int
+main(int argc, char **argv)
+{
+	keeper.next_keytab = -1;
+	for (int s = 0; s < RELAY_MAX; s++)
+		keeper.peer[s] = -1;
+	return child_main(ROLE_KEEPER, argc, argv, &keeper_ops);
+}

@@ -1,0 +1,39 @@
+/*
+ * sign: private-key operations of TLS handshakes.
+ *
+ * The keys of the listeners' certificates live here and nowhere else; a relay
+ * sends what is to be signed.  A relay that was taken over can have things
+ * signed while it lives, but cannot take the key away.
+ *
+ * A set of keys is filled during a reload and put in force as a whole.
+ */
+#ifndef RMS_SIGN_H
+#define RMS_SIGN_H
+
+#include "shm/msg.h"
+
+#define SIGN_KEYS_MAX 16 /* CONF_LISTENERS_MAX */
+/* Largest result: RSA of 4096 bits.  IPC_SIGN_REPLY has room for twice that. */
+#define SIGN_BYTES_MAX 512
+
+struct sign_keys;
+
+MUST_USE struct sign_keys *sign_keys_new(void);
+void sign_keys_free(struct sign_keys **k);
+size_t sign_keys_count(const struct sign_keys *k);
+
+/*
+ * Reads the PEM key of listener `index` from fd, which stays the caller's.
+ * 0, or -EINVAL with one line in why: what, and what would do.
+ */
+MUST_USE int sign_keys_load(struct sign_keys *k, uint32_t index, int fd,
+			    char *why, size_t why_size);
+
+/*
+ * Carries out m.  Bytes written to out, or -EINVAL: no such key, a key of
+ * another type, or data of a length that the operation does not take.
+ */
+MUST_USE int sign_do(const struct sign_keys *k, const struct msg_sign *m,
+		     uint8_t out[SIGN_BYTES_MAX]);
+
+#endif
