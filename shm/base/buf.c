@@ -95,7 +95,7 @@ const uint8_t *
 buf_peek(const struct buf *b, size_t *len_r)
 {
 	*len_r = b->wpos - b->rpos;
-	return b->data == NULL ? NULL : b->data + b->rpos;
+	return *len_r == 0 ? NULL : b->data + b->rpos;
 }
 
 void

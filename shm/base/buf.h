@@ -35,7 +35,8 @@ void buf_add(struct buf *b, size_t len);
 
 /* Unread bytes. */
 size_t buf_len(const struct buf *b);
-/* Borrowed view, valid until the next call that takes a non-const b. */
+/* Borrowed view, valid until the next call that takes a non-const b; NULL when
+ * *len_r is 0. */
 const uint8_t *buf_peek(const struct buf *b, size_t *len_r);
 /* Drops len bytes from the front; len <= buf_len(). */
 void buf_drain(struct buf *b, size_t len);

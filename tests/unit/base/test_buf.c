@@ -31,6 +31,7 @@ what_goes_in_comes_out(void **state)
 	assert_memory_equal(buf_peek(&b, &n), "world", 5);
 	buf_drain(&b, 5);
 	assert_int_equal(buf_len(&b), 0);
+	assert_null(buf_peek(&b, &n)); /* drained, though memory is held */
 	buf_fini(&b, 0);
 	/* And again. */
 	assert_int_equal(buf_put(&b, "x", 1), 0);
