@@ -95,7 +95,7 @@ stats_row_index(enum role role, unsigned slot)
 	case ROLE_MASTER:
 	case ROLE_MAX:
 	default:
-		BUG_ON("this role has no row");
+		bug_die(__FILE__, __LINE__, "this role has no row");
 	}
 }
 

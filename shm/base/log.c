@@ -83,6 +83,7 @@ log_escape(char *out, size_t size, const char *text)
 	return n;
 }
 
+PRINTF(2, 0)
 static void
 log_vat(enum log_level level, const char *fmt, va_list ap)
 {

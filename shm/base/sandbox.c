@@ -150,7 +150,7 @@ sandbox_cmp(const struct sandbox_rule *r, struct scmp_arg_cmp *cmp_r)
 		cmp_r->datum_b = r->cond == COND_HAS ? r->value : 0;
 		break;
 	default:
-		BUG_ON("unknown condition");
+		bug_die(__FILE__, __LINE__, "unknown condition");
 	}
 	return 1;
 }
