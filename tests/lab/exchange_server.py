@@ -242,7 +242,7 @@ def visit(url, ca, standin):
 
 
 def _ms(value):
-    return "-" if value is None else f"{value:.1f} ms"
+    return "-" if value is None else f"{value:.2f} ms"
 
 
 def rmsctl(*arguments):
@@ -315,3 +315,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # nobody reads what is printed any more
+        os._exit(1)

@@ -226,8 +226,8 @@ def shell(lab, command):
      "ServerCertificationWebService"),
     ("curl -s --negotiate -u : $CONNECTOR_HTTP/_wmcs/GetRmsoUri.aspx",
      "https://tenant.rms.lab.test"),
-    ("KRB5CCNAME=$KRB5CCNAME_STRANGER curl -s -o /dev/null -w '%{http_code}' --negotiate -u : "
-     "$CONNECTOR_HTTPS/_wmcs/GetRmsoUri.aspx", "403"),
+    ("! KRB5CCNAME=$KRB5CCNAME_STRANGER $RMSCTL probe $CONNECTOR_HTTPS --cacert $CONNECTOR_CA",
+     "403"),
     ("curl -s -o /dev/null -w '%{http_code}' $CONNECTOR_HTTP/healthz", "200"),
     ("$RMSCTL status", "ready"),
     ("$RMSCTL servers list", "exch01$@LAB.TEST"),
