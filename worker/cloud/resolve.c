@@ -26,8 +26,11 @@
 /* First wait for an answer; c-ares doubles it: 1.5 + 3 + 6 s per server. */
 #define DNS_WAIT_MS  1500
 #define DNS_TRIES    3
-#define RETRY_MIN_MS 1000
-#define RETRY_MAX_MS 30000
+#define RETRY_MIN_MS UINT64_C(1000)
+#define RETRY_MAX_MS UINT64_C(30000)
+
+#define DNS_NO_ANSWER \
+	"every name server answered with an error or cannot be reached"
 
 /* A socket of c-ares that we watch for it. */
 struct resolve_sock {
@@ -74,8 +77,7 @@ resolve_status_text(enum resolve_status s)
 	    [RESOLVE_NO_NAME] = "the DNS says that there is no such name",
 	    [RESOLVE_NO_ADDRESS] = "the name has no address in the DNS",
 	    [RESOLVE_TIMEOUT] = "no name server answered in time",
-	    [RESOLVE_REFUSED] = "every name server answered with an error or "
-				"cannot be reached",
+	    [RESOLVE_REFUSED] = DNS_NO_ANSWER,
 	    [RESOLVE_OTHER] = "the look-up failed",
 	};
 
@@ -317,6 +319,16 @@ name_failed(struct resolve_name *n)
 }
 
 static void
+name_answered(struct resolve_name *n, int status, struct ares_addrinfo *ai)
+{
+	n->status = status_of(status);
+	if (status == ARES_SUCCESS)
+		name_succeeded(n, ai);
+	if (n->status != RESOLVE_OK)
+		name_failed(n);
+}
+
+static void
 query_on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
 {
 	struct resolve_query *q = arg;
@@ -326,16 +338,9 @@ query_on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
 	free(q);
 	if (n != NULL) {
 		n->query = NULL;
-		if (status == ARES_EDESTRUCTION) {
-			/* Other servers: ask those. */
-			loop_timer_set(n->due, 1);
-		} else {
-			n->status = status_of(status);
-			if (status == ARES_SUCCESS)
-				name_succeeded(n, ai);
-			if (n->status != RESOLVE_OK)
-				name_failed(n);
-		}
+		/* Other servers: resolver_servers() asks those. */
+		if (status != ARES_EDESTRUCTION)
+			name_answered(n, status, ai);
 	}
 	if (ai != NULL)
 		ares_freeaddrinfo(ai);

@@ -84,6 +84,7 @@ agent_status(struct agent *a)
 	struct msg_cloud_status *s = calloc(1, sizeof(*s));
 	uint8_t body[STATUS_BODY];
 	size_t len;
+	int rc;
 
 	if (s == NULL)
 		return;
@@ -91,8 +92,9 @@ agent_status(struct agent *a)
 	agent_dns_status(a, s);
 	len = msg_cloud_status_pack(s, body, sizeof(body));
 	BUG_ON(len == 0); /* texts are bounded so that eight fit */
-	if (ipc_send(a->c->master, IPC_CLOUD_STATUS, 0, body, len, -1) != 0)
-		log_warn("status not delivered: the channel is full");
+	rc = ipc_send(a->c->master, IPC_CLOUD_STATUS, 0, body, len, -1);
+	if (rc != 0)
+		log_warn("status not delivered: %s", strerror(-rc));
 	free(s);
 }
 
