@@ -245,29 +245,54 @@ judge_ours(struct probe_step *s, struct slice text, const char *line)
 	step_fail(s, at, remedy_of(name), "%s", line);
 }
 
+/* The line of our own error in a SOAP fault or a page of text; empty: there is
+ * none, so it is not ours. */
+static struct slice
+ours_in(struct slice text)
+{
+	const char *at = memmem(text.p, text.len, OURS, sizeof(OURS) - 1);
+	struct slice line = {at, 0};
+
+	if (at == NULL)
+		return line;
+	while (line.p + line.len < text.p + text.len &&
+	       (unsigned char)line.p[line.len] >= ' ')
+		line.len++;
+	return line;
+}
+
+/* Text of an answer as one line: without what begins or ends it, bounded. */
+static void
+quote(struct slice text, char *line, size_t size)
+{
+	struct sbuf b;
+
+	while (text.len > 0 && (unsigned char)text.p[0] <= ' ')
+		text.p++, text.len--;
+	text.len = MIN(text.len, size - 1);
+	while (text.len > 0 && (unsigned char)text.p[text.len - 1] <= ' ')
+		text.len--;
+	sbuf_init(&b, line, size);
+	soap_text(&b, text);
+}
+
 void
 judge_error(struct probe_step *s, const struct probe_reply *r)
 {
 	struct slice body = {r->body == NULL ? "" : r->body, r->len};
 	struct slice fault = soap_first(body, "faultstring");
 	struct slice text = fault.len > 0 ? fault : body;
+	struct slice ours = ours_in(text);
 	char line[400];
-	struct sbuf b;
 
-	text.len = MIN(text.len, sizeof(line) - 1);
-	while (text.len > 0 && (unsigned char)text.p[text.len - 1] <= ' ')
-		text.len--;
-	sbuf_init(&b, line, sizeof(line));
-	soap_text(&b, text);
-	if (text.len > sizeof(OURS) - 1 &&
-	    memcmp(text.p, OURS, sizeof(OURS) - 1) == 0)
-		judge_ours(s, text, line);
+	quote(ours.len > 0 ? ours : text, line, sizeof(line));
+	if (ours.len > 0)
+		judge_ours(s, ours, line);
 	else if (fault.len > 0)
-		step_fail(
-		    s, AT_CLOUD,
-		    "the connector has passed it on as it came; the service's "
-		    "own log knows more",
-		    "the service answers: %s", line);
+		step_fail(s, AT_CLOUD,
+			  "the connector has passed it on as it came; the "
+			  "service's own log knows more",
+			  "the service answers: %s", line);
 	else if (r->request_id[0] == '\0')
 		step_fail(s, AT_NETWORK,
 			  "is it the connector's URL? If so, something between "
@@ -275,10 +300,10 @@ judge_error(struct probe_step *s, const struct probe_reply *r)
 			  "HTTP %ld, and not from a connector: %.120s",
 			  r->status, line);
 	else
-		step_fail(
-		    s, AT_CLOUD,
-		    "the access log of the connector has this request by its "
-		    "id",
-		    "HTTP %ld without the answer that was asked for: %.120s",
-		    r->status, line);
+		step_fail(s, AT_CLOUD,
+			  "the access log of the connector has this request by "
+			  "its id",
+			  "HTTP %ld without the answer that was asked for: "
+			  "%.120s",
+			  r->status, line);
 }

@@ -75,20 +75,24 @@ end_text(const struct probe *p)
 	fputc('\n', f);
 }
 
+/* For programs, as reasons.def writes it. */
+static const char *const at_word[] = {NULL, "client", "connector", "network",
+				      "cloud"};
+
 static json_t *
 step_json(const struct probe_step *s)
 {
 	bool ok = s->at == AT_NONE;
 
-	/* Texts may quote an answer that is not UTF-8: "%" cannot fail on it,
-	 * jansson's "s" would. */
-	return json_pack(
-	    "{s:s, s:b, s:I, s:I, s:f, s:o?, s:s?, s:s?, s:s?}", "name",
-	    s->name, "ok", ok, "status", (json_int_t)s->status, "bytes",
-	    (json_int_t)s->bytes, "ms", (double)s->us / 1000.0, "verdict",
-	    json_string(s->verdict), "at_fault",
-	    ok ? NULL : probe_at_name(s->at), "remedy", ok ? NULL : s->remedy,
-	    "request_id", s->request_id[0] == '\0' ? NULL : s->request_id);
+	/* A verdict may quote an answer that is not UTF-8: then it is null,
+	 * where jansson's "s" would make the whole step fail. */
+	return json_pack("{s:s, s:b, s:I, s:I, s:f, s:o?, s:s?, s:s?, s:s?}",
+			 "name", s->name, "ok", ok, "status",
+			 (json_int_t)s->status, "bytes", (json_int_t)s->bytes,
+			 "ms", (double)s->us / 1000.0, "verdict",
+			 json_string(s->verdict), "at_fault", at_word[s->at],
+			 "remedy", ok ? NULL : s->remedy, "request_id",
+			 s->request_id[0] == '\0' ? NULL : s->request_id);
 }
 
 static void

@@ -59,6 +59,19 @@ put_members(struct ctl *c, const json_t *e)
 		fprintf(c->out, " (and %" PRIu64 " more like it)", n);
 }
 
+/* A sentence, without its full stop: more follows on the line. */
+static void
+put_text(struct ctl *c, const char *text)
+{
+	char line[256];
+	size_t n = strlen(text);
+
+	if (n > 0 && text[n - 1] == '.' &&
+	    str_copy(line, sizeof(line), (struct slice){text, n - 1}) == 0)
+		text = line;
+	text_put(c->out, text);
+}
+
 void
 render_event(struct ctl *c, const json_t *e, bool remedy)
 {
@@ -67,7 +80,7 @@ render_event(struct ctl *c, const json_t *e, bool remedy)
 	text_put(c->out, jget_str(e, "time"));
 	fprintf(c->out, " %-7s %" PRIu64 " ", jget_str(e, "level"),
 		jget_u64(e, "id"));
-	text_put(c->out, jget_str(e, "text"));
+	put_text(c, jget_str(e, "text"));
 	put_members(c, e);
 	if (jget_str(e, "reason")[0] != '\0') {
 		fputs(": ", c->out);

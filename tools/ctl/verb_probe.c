@@ -364,8 +364,14 @@ step_templates(struct probe *p)
 	step_call(p, &call);
 }
 
-/* Each step needs those before it, but for the calls, which are independent
- * once one answer came. */
+static bool
+is_refused(const struct probe_step *s)
+{
+	return s->status == 401 || s->status == 403;
+}
+
+/* Each step needs those before it, but for the calls: the services fail each
+ * on its own, unless we are not let in. */
 static void
 run(struct probe *p)
 {
@@ -373,8 +379,11 @@ run(struct probe *p)
 	    !step_tenant(p))
 		return;
 	step_page(p);
-	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
 		step_call(p, &calls[i]);
+		if (is_refused(&p->step[p->n - 1]))
+			return;
+	}
 	step_templates(p);
 }
 

@@ -506,7 +506,7 @@ test_events(void **state)
 	assert_string_equal(
 	    out_text,
 	    "T1 warning 2001 Unauthorized access attempt to the RMS "
-	    "connector. account=a\\x07@B address=10.0.0.1: no entry\n"
+	    "connector account=a\\x07@B address=10.0.0.1: no entry\n"
 	    "T2 warning 2001 U (and 3 more like it)\n"
 	    "    -> If the server should be let in: `rmsctl servers add`; "
 	    "`rmsctl explain ACCOUNT` tells why it was refused.\n"
