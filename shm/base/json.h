@@ -19,10 +19,16 @@ struct json {
 };
 
 void json_init(struct json *j, struct sbuf *out);
-/* key NULL inside an array or at the top. */
-void json_object(struct json *j, const char *key);
+/*
+ * key NULL inside an array or at the top.
+ *
+ * rms-cloud and rmsctl are linked with jansson too, which has functions of
+ * these two names: under its own name for the linker ours cannot be taken for
+ * theirs.
+ */
+void json_object(struct json *j, const char *key) __asm__("rms_json_object");
 void json_object_end(struct json *j);
-void json_array(struct json *j, const char *key);
+void json_array(struct json *j, const char *key) __asm__("rms_json_array");
 void json_array_end(struct json *j);
 void json_slice(struct json *j, const char *key, struct slice s);
 /* NULL is written as null. */
