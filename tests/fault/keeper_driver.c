@@ -19,6 +19,7 @@
  *	abort SLOT ID
  *	sign SLOT ID INDEX OP DATA
  *	body SLOT TYPE BYTES	a body that is not packed (- for none)
+ *	raw SLOT BYTES		a packet of any shape
  *	part SLOT		close that channel
  *	stats
  *	drain MS | quit
@@ -29,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,6 +59,7 @@ struct driver {
 	struct stats *stats;
 	struct ipc *keeper;
 	struct ipc *relay[SLOTS];
+	int raw[SLOTS]; /* the same sockets, to break the rules; -1 none */
 	pid_t pid;
 	uint64_t set;
 };
@@ -222,6 +225,14 @@ on_relay(void *arg, struct ipc *c, struct ipc_msg *m)
 }
 
 static void
+part(unsigned slot)
+{
+	NEED(slot < SLOTS);
+	ipc_free(&d.relay[slot]);
+	fd_close(&d.raw[slot]);
+}
+
+static void
 on_relay_end(void *arg, struct ipc *c, enum ipc_end end, const char *why)
 {
 	(void)arg;
@@ -230,9 +241,7 @@ on_relay_end(void *arg, struct ipc *c, enum ipc_end end, const char *why)
 	json_u64(&js, "slot", ipc_peer_slot(c));
 	json_str(&js, "why", why);
 	finish();
-	for (size_t i = 0; i < SLOTS; i++)
-		if (d.relay[i] == c)
-			ipc_free(&d.relay[i]);
+	part(ipc_peer_slot(c));
 }
 
 static const struct ipc_ops keeper_ops = {on_keeper, on_keeper_end};
@@ -332,7 +341,8 @@ cmd_peer(unsigned slot)
 	NEED(slot < SLOTS && len > 0 && ipc_pair(fd) == 0);
 	send_body(IPC_PEER, body, len, fd[1]);
 	close(fd[1]);
-	ipc_free(&d.relay[slot]);
+	part(slot);
+	d.raw[slot] = dup(fd[0]);
 	d.relay[slot] = ipc_new(d.loop, fd[0], ROLE_RELAY, ROLE_KEEPER, slot,
 				8192, &relay_ops, NULL);
 	NEED(d.relay[slot] != NULL);
@@ -422,6 +432,18 @@ cmd_body(char *rest)
 }
 
 static void
+cmd_raw(char *rest)
+{
+	struct slice s;
+	unsigned slot;
+	int at = 0;
+
+	NEED(sscanf(rest, "%u %n", &slot, &at) == 1 && slot < SLOTS);
+	s = get_hex(rest + at);
+	NEED(send(d.raw[slot], s.p, s.len, 0) == (ssize_t)s.len);
+}
+
+static void
 cmd_stats(void)
 {
 	struct stats_row *row =
@@ -433,7 +455,7 @@ cmd_stats(void)
 	json_u64(&js, "signs", stat_get(row, STAT_keeper_signs));
 	json_u64(&js, "pid", (uint64_t)d.pid);
 	json_u64(&js, "AUTH_STEP", IPC_AUTH_STEP);
-	json_u64(&js, "SIGN", IPC_SIGN);
+	json_u64(&js, "CONF_DONE", IPC_CONF_DONE);
 	finish();
 }
 
@@ -494,8 +516,10 @@ command(char *line)
 	} else if (strcmp(word, "body") == 0) {
 		cmd_body(rest);
 	} else if (strcmp(word, "part") == 0) {
-		NEED(sscanf(rest, "%u", &a) == 1 && a < SLOTS);
-		ipc_free(&d.relay[a]);
+		NEED(sscanf(rest, "%u", &a) == 1);
+		part(a);
+	} else if (strcmp(word, "raw") == 0) {
+		cmd_raw(rest);
 	} else if (strcmp(word, "stats") == 0) {
 		cmd_stats();
 	} else if (strcmp(word, "drain") == 0) {
@@ -542,6 +566,7 @@ main(int argc, char **argv)
 	NEED(argc == 2);
 	signal(SIGPIPE, SIG_IGN);
 	d.binary = argv[1];
+	memset(d.raw, -1, sizeof(d.raw));
 	conf_defaults(&d.conf);
 	d.stats_fd = stats_create();
 	NEED(d.stats_fd >= 0);

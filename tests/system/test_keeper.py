@@ -2,6 +2,7 @@
 who must mend a failure is told."""
 
 import os
+import struct
 import subprocess
 
 import pytest
@@ -242,9 +243,13 @@ def test_late_step_is_not_tried(keeper):
 # --- relays --------------------------------------------------------------------
 
 
-def test_relay_that_lies_loses_its_channel_only(keeper):
+@pytest.mark.parametrize("how", ["body", "type"])
+def test_relay_that_lies_loses_its_channel_only(keeper, how):
     keeper.say("peer 1")
-    keeper.say("body 1", keeper.stats()["AUTH_STEP"], "ff" * 40)
+    if how == "body":
+        keeper.say("body 1", keeper.stats()["AUTH_STEP"], "ff" * 40)
+    else:  # a message that only the master may send
+        keeper.say("raw 1", struct.pack("<IIQ", keeper.stats()["CONF_DONE"], 0, 0).hex())
     keeper.wait("cut", slot=1)
     event = keeper.wait("event", id=3103)
     assert "slot 1" in event["detail"]
@@ -281,6 +286,8 @@ def test_reload_takes_a_new_keytab(run, kdc):
     refused(keeper.step(k.token()), "no-key-for-spn")
     assert keeper.reload(kdc.keytab("good"))["entries"] == 2
     assert keeper.step(k.token())["outcome"] == "ok"
+    keeper.reload(kdc.keytab("other"))  # the keys of the one before are gone
+    refused(keeper.step(k.token()), "no-key-for-spn")
     keeper.reload(None)
     refused(keeper.step(k.token()), "no-keytab")
 

@@ -206,6 +206,7 @@ keeper_on_conf(struct child *c, bool first)
 	}
 	if (first) {
 		krb5conf_environment();
+		sign_init();
 		k->relays = relays_new(c);
 		if (k->relays == NULL)
 			return -ENOMEM;

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -34,6 +35,14 @@ _Static_assert(SIGN_KEYS_MAX == CONF_LISTENERS_MAX, "one key per listener");
 struct sign_keys {
 	EVP_PKEY *key[SIGN_KEYS_MAX];
 };
+
+void
+sign_init(void)
+{
+	/* openssl.cnf; a host without one is fine. */
+	OPENSSL_init_crypto(
+	    OPENSSL_INIT_LOAD_CONFIG | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL);
+}
 
 struct sign_keys *
 sign_keys_new(void)

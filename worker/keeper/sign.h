@@ -18,6 +18,9 @@
 
 struct sign_keys;
 
+/* Before the sandbox closes: what OpenSSL reads at its first use. */
+void sign_init(void);
+
 MUST_USE struct sign_keys *sign_keys_new(void);
 void sign_keys_free(struct sign_keys **k);
 size_t sign_keys_count(const struct sign_keys *k);

@@ -196,6 +196,18 @@ test_wrong_versions_and_types(void **state)
 			 APREQ_BAD);
 }
 
+/* An AP-REQ with this as its options, which are not looked at. */
+static void
+check_options(struct slice options, enum apreq_kind expected)
+{
+	struct slice s = cat(der_int8(0, 5), der_int8(1, 14));
+
+	s = cat(s, options);
+	s = cat(s, der(0xa3, make_ticket("R", "HTTP", "x", 18, 1)));
+	s = cat(s, der(0xa4, enc_part(18, -1, SLICE_LIT("a"))));
+	assert_int_equal(kind(krb5_token(der(0x6e, der(0x30, s)))), expected);
+}
+
 static void
 test_lengths(void **state)
 {
@@ -207,6 +219,12 @@ test_lengths(void **state)
 	assert_int_equal(kind(SLICE_LIT("\x60\x84\xff\xff\xff\xff\x06")),
 			 APREQ_BAD);
 	assert_int_equal(kind(SLICE_LIT("\x60\x03\x06\x7f\x2a")), APREQ_BAD);
+	/* The same where a reader that skips would read on. */
+	check_options(SLICE_LIT("\xa2\x00"), APREQ_FOUND);
+	check_options(SLICE_LIT("\xa2\x81\x00"), APREQ_FOUND);
+	check_options(SLICE_LIT("\xa2\x80"), APREQ_BAD);
+	check_options(SLICE_LIT("\xa2\x84\x7f\xff\xff\xff"), APREQ_BAD);
+	check_options(SLICE_LIT("\xa2\x84\xff\xff\xff\xff"), APREQ_BAD);
 }
 
 static void
