@@ -3,47 +3,31 @@
  *
  * Runs in: cloud agent.
  * Trusts:  c-ares; answers only as far as TLS later proves the host.
- * Touches: DNS sockets; /etc/hosts on each look-up, /etc/resolv.conf and
- *	    /dev/urandom when the servers are set.
+ * Touches: the DNS and /etc/hosts, through ares_glue.c.
  * Failure: old addresses stay, with a status that says why.
  */
 #include "worker/cloud/resolve.h"
 
-#include <arpa/inet.h>
 #include <ares.h>
 #include <errno.h>
-#include <event2/event.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 
-#include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "shm/base/loop.h"
 #include "shm/base/str.h"
+#include "worker/cloud/ares_glue.h"
 
-/* First wait for an answer; c-ares doubles it: 1.5 + 3 + 6 s per server. */
-#define DNS_WAIT_MS  1500
-#define DNS_TRIES    3
 #define RETRY_MIN_MS UINT64_C(1000)
 #define RETRY_MAX_MS UINT64_C(30000)
 
 #define DNS_NO_ANSWER \
 	"every name server answered with an error or cannot be reached"
 
-/* A socket of c-ares that we watch for it. */
-struct resolve_sock {
-	struct resolve_sock *next;
-	struct event *ev;
-	ares_socket_t fd;
-};
-
 struct resolver {
 	struct loop *loop;
-	ares_channel channel;
-	struct resolve_sock *socks;
-	struct event *timer;
+	struct ares_glue *glue;
 	struct resolve_limits lim;
 	const struct resolver_ops *ops;
 	void *arg;
@@ -115,113 +99,6 @@ resolve_ttl_ms(int ttl_s, const struct resolve_limits *lim)
 	uint64_t ms = ttl_s > 0 ? (uint64_t)ttl_s * 1000 : 0;
 
 	return MAX(1, MAX(lim->ttl_min_ms, MIN(ms, lim->ttl_max_ms)));
-}
-
-/* --- c-ares on the loop ------------------------------------------------ */
-
-static void
-resolver_arm(struct resolver *r)
-{
-	struct timeval max = {.tv_sec = 60}, tv;
-	struct timeval *at = ares_timeout(r->channel, &max, &tv);
-
-	/* Fails only without memory: the look-up would never end. */
-	BUG_ON(event_add(r->timer, at) != 0);
-}
-
-static void
-resolver_on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct resolver *r = arg;
-
-	(void)fd;
-	(void)what;
-	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	resolver_arm(r);
-}
-
-static void
-resolver_on_sock(evutil_socket_t fd, short what, void *arg)
-{
-	struct resolver *r = arg;
-
-	ares_process_fd(r->channel, what & EV_READ ? fd : ARES_SOCKET_BAD,
-			what & EV_WRITE ? fd : ARES_SOCKET_BAD);
-	resolver_arm(r);
-}
-
-static void
-resolver_unwatch(struct resolver *r, ares_socket_t fd)
-{
-	for (struct resolve_sock **at = &r->socks; *at != NULL;
-	     at = &(*at)->next) {
-		struct resolve_sock *s = *at;
-
-		if (s->fd != fd)
-			continue;
-		*at = s->next;
-		event_free(s->ev);
-		free(s);
-		return;
-	}
-}
-
-/* c-ares: watch fd for this; neither: it is about to be closed. */
-static void
-resolver_watch(void *arg, ares_socket_t fd, int readable, int writable)
-{
-	struct resolver *r = arg;
-	struct resolve_sock *s;
-	short want = EV_PERSIST;
-
-	resolver_unwatch(r, fd);
-	if (!readable && !writable)
-		return;
-	want |= (short)((readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
-	s = calloc(1, sizeof(*s));
-	/* Unwatched, the look-up ends by its time-out. */
-	if (s == NULL)
-		return;
-	s->fd = fd;
-	s->ev = event_new(loop_base(r->loop), fd, want, resolver_on_sock, r);
-	if (s->ev == NULL || event_add(s->ev, NULL) != 0) {
-		if (s->ev != NULL)
-			event_free(s->ev);
-		free(s);
-		return;
-	}
-	s->next = r->socks;
-	r->socks = s;
-}
-
-static int
-channel_open(struct resolver *r, const char *servers, ares_channel *ch_r)
-{
-	char lookups[] = "fb"; /* hosts file, then DNS */
-	struct ares_options o = {
-	    .flags = ARES_FLAG_NOSEARCH,
-	    .timeout = DNS_WAIT_MS,
-	    .tries = DNS_TRIES,
-	    .lookups = lookups,
-	    .ndomains = 0,
-	    .sock_state_cb = resolver_watch,
-	    .sock_state_cb_data = r,
-	};
-	int rc;
-
-	rc = ares_init_options(ch_r, &o,
-			       ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS |
-				   ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
-				   ARES_OPT_DOMAINS | ARES_OPT_SOCK_STATE_CB);
-	if (rc != ARES_SUCCESS)
-		return rc == ARES_ENOMEM ? -ENOMEM : -EIO;
-	if (servers[0] == '\0')
-		return 0;
-	rc = ares_set_servers_ports_csv(*ch_r, servers);
-	if (rc == ARES_SUCCESS)
-		return 0;
-	ares_destroy(*ch_r);
-	return rc == ARES_ENOMEM ? -ENOMEM : -EINVAL;
 }
 
 /* --- one name ---------------------------------------------------------- */
@@ -349,10 +226,6 @@ query_on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
 static void
 name_on_due(void *arg)
 {
-	static const struct ares_addrinfo_hints hints = {
-	    .ai_family = AF_UNSPEC,
-	    .ai_socktype = SOCK_STREAM,
-	};
 	struct resolve_name *n = arg;
 	struct resolve_query *q;
 
@@ -370,9 +243,7 @@ name_on_due(void *arg)
 	}
 	q->name = n;
 	n->query = q;
-	ares_getaddrinfo(n->r->channel, n->host, NULL, &hints, query_on_answer,
-			 q);
-	resolver_arm(n->r);
+	ares_glue_look_up(n->r->glue, n->host, query_on_answer, q);
 }
 
 static struct resolve_name *
@@ -476,47 +347,37 @@ resolver_new(struct loop *l, const char *servers,
 	     const struct resolver_ops *ops, void *arg, struct resolver **r_r)
 {
 	struct resolver *r = calloc(1, sizeof(*r));
-	int rc = -ENOMEM;
+	int rc;
 
 	*r_r = NULL;
-	if (r == NULL || ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
-		goto fail;
+	if (r == NULL)
+		return -ENOMEM;
 	r->loop = l;
 	r->ops = ops;
 	r->arg = arg;
 	r->lim = (struct resolve_limits){5000, 300000};
-	r->timer = evtimer_new(loop_base(l), resolver_on_timer, r);
-	if (r->timer == NULL)
-		goto fail;
-	rc = channel_open(r, servers, &r->channel);
-	if (rc != 0)
-		goto fail;
+	rc = ares_glue_new(l, servers, &r->glue);
+	if (rc != 0) {
+		free(r);
+		return rc;
+	}
 	*r_r = r;
 	return 0;
-fail:
-	if (r != NULL && r->timer != NULL)
-		event_free(r->timer);
-	free(r);
-	return rc;
 }
 
 int
 resolver_servers(struct resolver *r, const char *servers)
 {
-	ares_channel fresh, old = r->channel;
-	int rc = channel_open(r, servers, &fresh);
+	int rc = ares_glue_servers(r->glue, servers);
 
 	if (rc != 0)
 		return rc;
-	r->channel = fresh;
-	/* Look-ups under way end with ARES_EDESTRUCTION and start again. */
-	ares_destroy(old);
+	/* Look-ups under way have ended with ARES_EDESTRUCTION. */
 	for (struct resolve_name *n = r->names; n != NULL; n = n->next) {
 		n->failures = 0;
 		if (!n->fixed)
 			resolve_name_hurry(n);
 	}
-	resolver_arm(r);
 	return 0;
 }
 
@@ -534,10 +395,7 @@ resolver_free(struct resolver **rp)
 	if (r == NULL)
 		return;
 	BUG_ON(r->names != NULL);
-	ares_destroy(r->channel);
-	BUG_ON(r->socks != NULL);
-	event_free(r->timer);
-	ares_library_cleanup();
+	ares_glue_free(&r->glue);
 	free(r);
 	*rp = NULL;
 }

@@ -18,18 +18,13 @@
 #include "worker/child.h"
 #include "worker/cloud/cloud_url.h"
 #include "worker/cloud/publish.h"
+#include "worker/cloud/relays.h"
 #include "worker/cloud/resolve.h"
 #include "worker/cloud/token_fetch.h"
 #include "worker/cloud/token_keep.h"
 
 #define CA_BYTES_MAX (8 * 1024 * 1024)
-#define RELAY_QUEUE  64
 #define STATUS_BODY  4096
-
-struct agent_peer {
-	struct ipc *ipc;
-	int fd; /* came before there was a loop; else -1 */
-};
 
 struct agent {
 	struct child *c;
@@ -45,7 +40,7 @@ struct agent {
 	size_t ca_len;
 	uint32_t dns_told; /* event sent for dns_why; 0: none */
 	enum resolve_status dns_why;
-	struct agent_peer peer[RELAY_MAX];
+	struct relays relays;
 };
 
 /* struct child_ops carries no argument; there is one agent per process. */
@@ -99,19 +94,6 @@ agent_status(struct agent *a)
 }
 
 static void
-agent_news(struct agent *a)
-{
-	for (size_t i = 0; i < RELAY_MAX; i++) {
-		struct ipc *peer = a->peer[i].ipc;
-
-		/* A relay with a full queue has the same news waiting. */
-		if (peer != NULL &&
-		    ipc_send(peer, IPC_TOKEN_NEWS, 0, NULL, 0, -1) != 0)
-			log_debug("relay %zu takes no news", i);
-	}
-}
-
-static void
 agent_publish(struct agent *a)
 {
 	static const struct addr_set none;
@@ -127,7 +109,7 @@ agent_publish(struct agent *a)
 		publish_addrs(a->publish, "", &none, false);
 	}
 	if (publish_write(a->publish))
-		agent_news(a);
+		relays_news(&a->relays);
 	agent_status(a);
 }
 
@@ -353,7 +335,7 @@ agent_make(struct agent *a)
 	return 0;
 }
 
-static void agent_open_peers(struct agent *a);
+static void agent_on_stale(void *arg, uint32_t credential, uint64_t serial);
 
 static int
 agent_on_conf(struct child *c, bool first)
@@ -368,7 +350,7 @@ agent_on_conf(struct child *c, bool first)
 		if (rc != 0)
 			return rc;
 	}
-	agent_open_peers(a);
+	relays_open(&a->relays, c->loop, agent_on_stale, a);
 	if (!conf_token_url(&c->conf, token_url, sizeof(token_url)))
 		token_url[0] = '\0';
 	rc = agent_apply_ca(a);
@@ -388,68 +370,11 @@ agent_on_conf(struct child *c, bool first)
 /* --- messages ---------------------------------------------------------- */
 
 static void
-relay_on_msg(void *arg, struct ipc *ch, struct ipc_msg *m)
-{
-	struct agent *a = arg;
-	struct msg_token_stale stale;
-
-	if (m->type != IPC_TOKEN_STALE ||
-	    msg_token_stale_unpack(&stale, m->body, m->len) != 0) {
-		log_warn("relay %u sent nonsense", ipc_peer_slot(ch));
-		return;
-	}
-	token_keep_stale(a->keep, stale.credential, stale.serial);
-}
-
-static void
-relay_on_end(void *arg, struct ipc *ch, enum ipc_end end, const char *why)
+agent_on_stale(void *arg, uint32_t credential, uint64_t serial)
 {
 	struct agent *a = arg;
 
-	(void)end;
-	log_debug("relay %u is gone: %s", ipc_peer_slot(ch), why);
-	for (size_t i = 0; i < RELAY_MAX; i++)
-		if (a->peer[i].ipc == ch)
-			ipc_free(&a->peer[i].ipc);
-}
-
-static const struct ipc_ops relay_ops = {
-    .on_msg = relay_on_msg,
-    .on_end = relay_on_end,
-};
-
-/* Channels that came before there was a loop, or just now. */
-static void
-agent_open_peers(struct agent *a)
-{
-	for (unsigned i = 0; i < RELAY_MAX; i++) {
-		struct agent_peer *p = &a->peer[i];
-
-		if (p->fd < 0)
-			continue;
-		ipc_free(&p->ipc); /* the relay of this slot is another now */
-		p->ipc = ipc_new(a->c->loop, p->fd, ROLE_CLOUD, ROLE_RELAY, i,
-				 RELAY_QUEUE, &relay_ops, a);
-		p->fd = -1;
-		if (p->ipc == NULL)
-			log_err("no memory for the channel to relay %u", i);
-	}
-}
-
-static int
-agent_take_peer(struct agent *a, struct ipc_msg *m)
-{
-	struct msg_peer peer;
-
-	if (msg_peer_unpack(&peer, m->body, m->len) != 0 ||
-	    peer.role != ROLE_RELAY || peer.slot >= RELAY_MAX)
-		return -EPROTO;
-	fd_close(&a->peer[peer.slot].fd);
-	a->peer[peer.slot].fd = m->fd;
-	m->fd = -1;
-	if (a->keep != NULL)
-		agent_open_peers(a);
-	return 0;
+	token_keep_stale(a->keep, credential, serial);
 }
 
 static int
@@ -509,7 +434,7 @@ agent_on_msg(struct child *c, struct ipc_msg *m)
 	a->c = c;
 	switch ((int)m->type) {
 	case IPC_PEER:
-		return agent_take_peer(a, m);
+		return relays_take(&a->relays, m);
 	case IPC_SEGMENT:
 		return agent_take_segment(a, m);
 	case IPC_CLOUD_CA:
@@ -550,8 +475,7 @@ agent_wipe(struct agent *a)
 	resolve_name_free(&a->issuer);
 	resolver_free(&a->resolver);
 	publish_free(&a->publish);
-	for (size_t i = 0; i < RELAY_MAX; i++)
-		ipc_free(&a->peer[i].ipc);
+	relays_fini(&a->relays);
 	free(a->ca);
 	str_wipe(&a->creds, sizeof(a->creds));
 }
@@ -567,8 +491,7 @@ main(int argc, char **argv)
 	};
 	int status;
 
-	for (size_t i = 0; i < RELAY_MAX; i++)
-		agent.peer[i].fd = -1;
+	relays_init(&agent.relays);
 	status = child_main(ROLE_CLOUD, argc, argv, &ops);
 	agent_wipe(&agent);
 	return status;

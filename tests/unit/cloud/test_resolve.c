@@ -351,7 +351,7 @@ test_other_servers_while_a_look_up_runs(void **state)
 	struct server t = {.a4 = "10.0.0.9", .ttl = 1};
 	struct sockaddr_in in;
 	socklen_t len = sizeof(in);
-	char servers[32];
+	char servers[64];
 
 	(void)state;
 	server_open(&s);
@@ -360,6 +360,7 @@ test_other_servers_while_a_look_up_runs(void **state)
 	snprintf(servers, sizeof(servers), "127.0.0.1:%u", ntohs(in.sin_port));
 	server_run(&s, 1);
 	assert_true(resolver_servers(s.r, "nonsense") < 0);
+	assert_true(resolver_servers(s.r, "127.0.0.1, x") < 0);
 	server_run(&s, 1);
 	expect_addrs(&s, "10.0.0.1");
 	/* t's socket is served by t's loop: the look-up stays under way ... */
@@ -367,7 +368,8 @@ test_other_servers_while_a_look_up_runs(void **state)
 	server_ask_only(&s);
 	/* ... and is asked again elsewhere when the servers change back. */
 	getsockname(s.fd, (struct sockaddr *)(void *)&in, &len);
-	snprintf(servers, sizeof(servers), "127.0.0.1:%u", ntohs(in.sin_port));
+	snprintf(servers, sizeof(servers), " 127.0.0.1:%u , [::1]:53",
+		 ntohs(in.sin_port));
 	s.a4 = "10.0.0.2";
 	assert_int_equal(resolver_servers(s.r, servers), 0);
 	server_run(&s, 1);

@@ -1,0 +1,37 @@
+/*
+ * relays: the agent's channels to the relays: TOKEN_NEWS out, TOKEN_STALE in.
+ */
+#ifndef RMS_CLOUD_RELAYS_H
+#define RMS_CLOUD_RELAYS_H
+
+#include "shm/base/bug.h"
+#include "shm/role.h"
+
+struct ipc;
+struct ipc_msg;
+struct loop;
+
+typedef void relays_stale_fn(void *arg, uint32_t credential, uint64_t serial);
+
+struct relays {
+	struct loop *loop; /* NULL until relays_open() */
+	relays_stale_fn *on_stale;
+	void *arg;
+	struct {
+		struct ipc *ipc;
+		int fd; /* came before the loop; else -1 */
+	} peer[RELAY_MAX];
+};
+
+void relays_init(struct relays *r);
+void relays_fini(struct relays *r);
+/* From now on there is a loop: opens what waits, and later ones at once. */
+void relays_open(struct relays *r, struct loop *l, relays_stale_fn *fn,
+		 void *arg);
+/* A PEER message; takes its descriptor.  A slot's new channel replaces its
+ * old one.  0 or -EPROTO. */
+MUST_USE int relays_take(struct relays *r, struct ipc_msg *m);
+/* Tells all that the segment has something new. */
+void relays_news(struct relays *r);
+
+#endif
