@@ -123,7 +123,8 @@ client_send(struct client *c)
 	const uint8_t *p;
 	ssize_t n;
 
-	while ((p = buf_peek(&c->out, &len)) != NULL) {
+	for (p = buf_peek(&c->out, &len); len > 0;
+	     p = buf_peek(&c->out, &len)) {
 		n = send(c->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -223,8 +223,10 @@ event_to_stderr(const struct event_def *d, const struct event_args *e)
 	for (size_t i = 0; i < ARRAY_LEN(opt); i++) {
 		if (opt[i].s.len == 0)
 			continue;
-		sbuf_fmt(&b, " %s=\"%.*s\"", opt[i].name,
-			 (int)MIN(opt[i].s.len, (size_t)1024), opt[i].s.p);
+		sbuf_fmt(&b, " %s=\"", opt[i].name);
+		json_escape(&b, (struct slice){opt[i].s.p, MIN(opt[i].s.len,
+							       (size_t)1024)});
+		sbuf_char(&b, '"');
 	}
 	if (e->count > 0)
 		sbuf_fmt(&b, " count=%llu", (unsigned long long)e->count);
