@@ -215,10 +215,10 @@ status_process(struct control_call *c, const struct proc *p)
 	status_process_times(c, p, row, clock_mono_ns());
 	json_object(&c->json, "counters");
 	for (unsigned s = 0; s < STAT_MAX; s++) {
-		uint64_t v = stat_get(row, (enum stat)s);
+		uint64_t v = stat_get(row, (enum stat_id)s);
 
 		if (v != 0)
-			json_u64(&c->json, stat_name((enum stat)s), v);
+			json_u64(&c->json, stat_name((enum stat_id)s), v);
 	}
 	json_object_end(&c->json);
 	json_object_end(&c->json);
@@ -327,7 +327,7 @@ status_counters(struct control_call *c)
 		  supervise_totals(c->m->supervise), sum);
 	json_object(&c->json, "counters");
 	for (unsigned s = 0; s < STAT_MAX; s++)
-		json_u64(&c->json, stat_name((enum stat)s), sum[s]);
+		json_u64(&c->json, stat_name((enum stat_id)s), sum[s]);
 	json_object_end(&c->json);
 }
 

@@ -47,21 +47,21 @@ static const struct {
 };
 
 const char *
-stat_name(enum stat s)
+stat_name(enum stat_id s)
 {
 	BUG_ON((unsigned)s >= STAT_MAX);
 	return stats_def[s].name;
 }
 
 const char *
-stat_meaning(enum stat s)
+stat_meaning(enum stat_id s)
 {
 	BUG_ON((unsigned)s >= STAT_MAX);
 	return stats_def[s].meaning;
 }
 
 bool
-stat_is_counter(enum stat s)
+stat_is_counter(enum stat_id s)
 {
 	BUG_ON((unsigned)s >= STAT_MAX);
 	return stats_def[s].kind == STAT_KIND_COUNTER;
@@ -185,7 +185,7 @@ stats_fold(struct stats *s, unsigned row, uint64_t total[STAT_MAX])
 {
 	struct stats_row *r = stats_row(s, row);
 
-	for (enum stat i = 0; i < STAT_MAX; i++) {
+	for (enum stat_id i = 0; i < STAT_MAX; i++) {
 		if (stat_is_counter(i))
 			total[i] += stat_get(r, i);
 		stat_set(r, i, 0);
@@ -199,12 +199,12 @@ void
 stats_sum(struct stats *s, const uint64_t total[STAT_MAX],
 	  uint64_t sum_r[STAT_MAX])
 {
-	for (enum stat i = 0; i < STAT_MAX; i++)
+	for (enum stat_id i = 0; i < STAT_MAX; i++)
 		sum_r[i] = stat_is_counter(i) ? total[i] : 0;
 	for (unsigned row = 0; row < STATS_ROWS; row++) {
 		const struct stats_row *r = stats_row(s, row);
 
-		for (enum stat i = 0; i < STAT_MAX; i++)
+		for (enum stat_id i = 0; i < STAT_MAX; i++)
 			sum_r[i] += stat_get(r, i);
 	}
 }

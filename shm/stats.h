@@ -27,7 +27,7 @@
 #include "shm/base/bug.h"
 #include "shm/role.h"
 
-enum stat {
+enum stat_id {
 #define STAT(name, kind, meaning) STAT_##name,
 #include "shm/stats.def"
 #undef STAT
@@ -63,7 +63,7 @@ void stats_unmap(struct stats **s);
 struct stats_row *stats_row(struct stats *s, unsigned row);
 
 static inline void
-stat_add(struct stats_row *r, enum stat s, uint64_t n)
+stat_add(struct stats_row *r, enum stat_id s, uint64_t n)
 {
 	/* One writer: no locked instruction needed. */
 	atomic_store_explicit(
@@ -72,26 +72,26 @@ stat_add(struct stats_row *r, enum stat s, uint64_t n)
 }
 
 static inline void
-stat_sub(struct stats_row *r, enum stat s, uint64_t n)
+stat_sub(struct stats_row *r, enum stat_id s, uint64_t n)
 {
 	stat_add(r, s, 0 - n);
 }
 
 static inline void
-stat_set(struct stats_row *r, enum stat s, uint64_t n)
+stat_set(struct stats_row *r, enum stat_id s, uint64_t n)
 {
 	atomic_store_explicit(&r->v[s], n, memory_order_relaxed);
 }
 
 static inline uint64_t
-stat_get(const struct stats_row *r, enum stat s)
+stat_get(const struct stats_row *r, enum stat_id s)
 {
 	return atomic_load_explicit(&r->v[s], memory_order_relaxed);
 }
 
-const char *stat_name(enum stat s);
-const char *stat_meaning(enum stat s);
-bool stat_is_counter(enum stat s);
+const char *stat_name(enum stat_id s);
+const char *stat_meaning(enum stat_id s);
+bool stat_is_counter(enum stat_id s);
 
 /* Adds the counters of row to total[] and clears the row. */
 void stats_fold(struct stats *s, unsigned row, uint64_t total[STAT_MAX]);

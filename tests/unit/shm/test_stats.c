@@ -204,7 +204,7 @@ every_counter_has_a_name_and_a_meaning(void **state)
 	assert_true(stat_is_counter(STAT_requests));
 	assert_false(stat_is_counter(STAT_conns_open));
 	for (unsigned i = 0; i < STAT_MAX; i++)
-		assert_true(strlen(stat_meaning((enum stat)i)) > 0);
+		assert_true(strlen(stat_meaning((enum stat_id)i)) > 0);
 }
 
 int
