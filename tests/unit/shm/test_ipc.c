@@ -276,7 +276,8 @@ a_full_queue_refuses_and_loses_nothing(void **state)
 
 	(void)state;
 	both(4);
-	n = fill(a, 20000, -1);
+	/* Large ones: the queue needs several goes to empty. */
+	n = fill(a, 65536, -1);
 	assert_int_equal(ipc_queued(a), 8); /* a's bound */
 	assert_int_equal(ipc_send(a, IPC_CONF_VIEW, 0, body, 0, -1), -ENOBUFS);
 	at_b.stop_at = n;
@@ -292,6 +293,36 @@ a_full_queue_refuses_and_loses_nothing(void **state)
 	assert_int_equal(ipc_send(a, IPC_CONF_VIEW, 77, body, 1, -1), 0);
 	turn(5000);
 	assert_int_equal(at_b.id[n], 77);
+}
+
+/* Room comes back, but what waits goes first. */
+static void
+nothing_overtakes_what_waits(void **state)
+{
+	static uint8_t buf[IPC_BODY_MAX + sizeof(struct ipc_head)];
+	int raw = raw_peer(ROLE_MASTER, ROLE_RELAY);
+	struct ipc_msg m;
+	uint64_t n = 0;
+
+	(void)state;
+	while (ipc_queued(a) < 2)
+		assert_int_equal(
+		    ipc_send(a, IPC_CONF_VIEW, n++, body, 65536, -1), 0);
+	for (uint64_t id = 0; id <= n; id++) {
+		if (id == 3) {
+			/* There is room for a small one now. */
+			assert_int_equal(
+			    ipc_send(a, IPC_CONF_VIEW, n, body, 1, -1), 0);
+			assert_int_equal(ipc_queued(a), 3);
+		}
+		if (id > 3)
+			turn(5);
+		assert_int_equal(
+		    ipc_recv_wait(raw, ROLE_RELAY, ROLE_MASTER, buf, 1000, &m),
+		    0);
+		assert_int_equal(m.id, id);
+	}
+	close(raw);
 }
 
 static void
@@ -773,6 +804,7 @@ main(void)
 	    T(a_descriptor_travels_and_the_sender_keeps_its_own),
 	    T(a_descriptor_that_nobody_takes_is_closed),
 	    T(a_full_queue_refuses_and_loses_nothing),
+	    T(nothing_overtakes_what_waits),
 	    T(descriptors_that_wait_in_a_queue_arrive_or_are_closed),
 	    T(a_queue_of_none_refuses_at_once),
 	    T(a_peer_that_closes_is_told_as_closed_once),

@@ -524,7 +524,7 @@ the_snapshot_is_sealed_and_read_only(void **state)
 /* --- a snapshot that is not one
  * --------------------------------------------------- */
 
-static uint8_t good[4096], bad[4096];
+static _Alignas(8) uint8_t good[4096], bad[4096];
 static size_t good_len;
 
 static void
@@ -653,6 +653,32 @@ a_wrong_body_never_leads_outside(void **state)
 	assert_true(refused > 1000);
 }
 
+/* An entry that nobody can find, and slots that leave a probe no end. */
+static void
+slots_that_do_not_match_the_entries_are_refused(void **state)
+{
+	struct table_slot *slots = (void *)(bad + sizeof(struct table_head));
+	struct table_head h;
+	const char *why;
+
+	(void)state;
+	load_good();
+	memcpy(&h, good, sizeof(h));
+	for (uint32_t i = 0; i < h.nslots; i++)
+		if (slots[i].entry == 2)
+			slots[i].entry = 0;
+	assert_null(map_bad(good_len, true, &why));
+	memcpy(bad, good, good_len);
+	for (uint32_t i = 0; i < h.nslots; i++)
+		slots[i].entry = 1;
+	assert_null(map_bad(good_len, true, &why));
+	memcpy(bad, good, good_len);
+	for (uint32_t i = 0; i < h.nslots; i++)
+		if (slots[i].entry == 3)
+			slots[i].entry = 4;
+	assert_null(map_bad(good_len, true, &why));
+}
+
 static void
 an_unsealed_snapshot_is_refused(void **state)
 {
@@ -717,6 +743,7 @@ main(void)
 		every_head_field_is_checked_and_not_only_by_the_checksum),
 	    cmocka_unit_test(a_flipped_bit_anywhere_is_refused),
 	    cmocka_unit_test(a_wrong_body_never_leads_outside),
+	    cmocka_unit_test(slots_that_do_not_match_the_entries_are_refused),
 	    cmocka_unit_test(an_unsealed_snapshot_is_refused),
 	    cmocka_unit_test(roles_have_names_both_ways),
 	};
