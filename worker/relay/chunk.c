@@ -9,6 +9,7 @@
 #include "worker/relay/chunk.h"
 
 #include "shm/base/log.h"
+#include "worker/relay/http.h"
 
 enum {
 	CH_SIZE = 0, /* hex digits */
@@ -46,6 +47,18 @@ chunk_text(char ch)
 }
 
 static bool
+chunk_ext_char(struct chunk *c, char ch)
+{
+	if (++c->line > CHUNK_LINE_MAX || ++c->exts > CHUNK_EXTS_MAX)
+		return false;
+	if (ch == '\r') {
+		c->state = CH_SIZE_LF;
+		return true;
+	}
+	return chunk_text(ch);
+}
+
+static bool
 chunk_size_char(struct chunk *c, char ch)
 {
 	int d = chunk_hex(ch);
@@ -72,20 +85,20 @@ chunk_size_char(struct chunk *c, char ch)
 static bool
 chunk_trailer_char(struct chunk *c, char ch)
 {
+	bool name = http_is_token((struct slice){&ch, 1});
+
+	if (c->state == CH_TRAILER && ch == '\r') {
+		c->state = CH_END_LF;
+		return true;
+	}
 	if (c->state == CH_TRAILER) {
-		if (ch == '\r') {
-			c->state = CH_END_LF;
-			return true;
-		}
-		if (ch == ':' || ch == ' ' || ch == '\t')
-			return false;
 		c->state = CH_FIELD_NAME;
-		return (unsigned char)ch > 0x20 && (unsigned char)ch < 0x7f;
+		return name;
 	}
 	if (c->state == CH_FIELD_NAME) {
 		if (ch == ':')
 			c->state = CH_FIELD;
-		return (unsigned char)ch > 0x20 && (unsigned char)ch < 0x7f;
+		return name || ch == ':';
 	}
 	if (ch == '\r') {
 		c->state = CH_FIELD_LF;
@@ -102,10 +115,7 @@ chunk_step(struct chunk *c, char ch)
 	case CH_SIZE:
 		return ++c->line <= CHUNK_LINE_MAX && chunk_size_char(c, ch);
 	case CH_EXT:
-		if (ch == '\r')
-			c->state = CH_SIZE_LF;
-		return ++c->line <= CHUNK_LINE_MAX &&
-		       (ch == '\r' || chunk_text(ch));
+		return chunk_ext_char(c, ch);
 	case CH_SIZE_LF:
 		c->state = c->left > 0 ? CH_DATA : CH_TRAILER;
 		c->line = 0;

@@ -14,10 +14,14 @@
 /* Longest size line with its extensions, and all trailer lines together. */
 #define CHUNK_LINE_MAX	  1024
 #define CHUNK_TRAILER_MAX 8192
+/* All extensions of a body: nobody on our side of the world sends any, and
+ * without a bound a byte of body could bring a kilobyte of them. */
+#define CHUNK_EXTS_MAX 16384
 
 struct chunk {
 	int state;     /* chunk.c; 0 at the start of a body */
 	uint32_t line; /* bytes of the current line or of all trailers */
+	uint32_t exts; /* bytes of all extensions */
 	uint64_t left; /* of the current chunk's data */
 	uint8_t digits;
 };

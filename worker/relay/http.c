@@ -229,7 +229,8 @@ http_list_next(struct slice *rest, struct slice *item_r)
 struct http_gather {
 	struct http_field *field;
 	size_t n;
-	int lengths, codings, hosts, auths, expects;
+	size_t count[FIELD_OTHER]; /* how often each was there */
+	size_t hops;		   /* options of Connection */
 	uint64_t length;
 	bool bad_length, chunked_only, close, keep_alive;
 };
@@ -237,7 +238,6 @@ struct http_gather {
 static void
 http_gather_length(struct http_gather *g, struct slice v)
 {
-	g->lengths++;
 	/* 2^63 - 1: what any other implementation can hold too. */
 	if (str_u64(v, INT64_MAX, &g->length) != 0)
 		g->bad_length = true;
@@ -249,7 +249,7 @@ http_gather_connection(struct http_gather *g, struct slice v)
 	struct slice item;
 
 	while (http_list_next(&v, &item)) {
-		if (!http_is_token(item))
+		if (!http_is_token(item) || ++g->hops > HTTP_HOPS_MAX)
 			return REASON_BAD_FIELD;
 		if (slice_iis(item, "close"))
 			g->close = true;
@@ -281,20 +281,15 @@ http_mark_hops(struct http_gather *g, struct slice v)
 static enum reason
 http_gather_field(struct http_gather *g, const struct http_field *f)
 {
-	if (f->id == FIELD_CONTENT_LENGTH) {
+	if (f->id == FIELD_OTHER)
+		return REASON_OK;
+	g->count[f->id]++;
+	if (f->id == FIELD_CONTENT_LENGTH)
 		http_gather_length(g, f->value);
-	} else if (f->id == FIELD_TRANSFER_ENCODING) {
-		g->codings++;
+	else if (f->id == FIELD_TRANSFER_ENCODING)
 		g->chunked_only = slice_iis(f->value, "chunked");
-	} else if (f->id == FIELD_CONNECTION) {
+	else if (f->id == FIELD_CONNECTION)
 		return http_gather_connection(g, f->value);
-	} else if (f->id == FIELD_HOST) {
-		g->hosts++;
-	} else if (f->id == FIELD_AUTHORIZATION) {
-		g->auths++;
-	} else if (f->id == FIELD_EXPECT) {
-		g->expects++;
-	}
 	return REASON_OK;
 }
 
@@ -325,26 +320,72 @@ http_parse_fields(struct http_gather *g, const char *p, const char *end,
 	return REASON_OK;
 }
 
+static bool
+http_is_hex(char c)
+{
+	return (c >= '0' && c <= '9') ||
+	       (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f');
+}
+
+/* A name or an IPv4 address: unreserved characters of RFC 3986 2.3.  Escapes
+ * and sub-delimiters occur in no name of a server. */
+static bool
+http_is_host_name(struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		char c = ascii_lower(s.p[i]);
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
+		    c != '-' && c != '.' && c != '_' && c != '~')
+			return false;
+	}
+	return s.len > 0;
+}
+
+/* What stands between "[" and "]": looks like an IPv6 address. */
+static bool
+http_is_host_v6(struct slice s)
+{
+	size_t colons = 0;
+
+	for (size_t i = 0; i < s.len; i++) {
+		colons += s.p[i] == ':';
+		if (s.p[i] != ':' && s.p[i] != '.' && !http_is_hex(s.p[i]))
+			return false;
+	}
+	return colons >= 2 && s.len <= 45;
+}
+
 /* host [":" port] as in RFC 9110 7.2; no comma, no user information. */
 static bool
 http_is_authority(struct slice s)
 {
-	static const char extra[] = "-._~:[]%";
-	size_t colons = 0;
+	struct slice host = s, port;
+	const char *end;
+	uint64_t n;
 
 	if (s.len == 0 || s.len > 255)
 		return false;
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.p[i];
-
-		if (c == ':')
-			colons++;
-		if (!(c >= '0' && c <= '9') &&
-		    !(ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') &&
-		    memchr(extra, c, sizeof(extra) - 1) == NULL)
+	end = memchr(s.p, s.p[0] == '[' ? ']' : ':', s.len);
+	if (s.p[0] == '[' && end == NULL)
+		return false;
+	if (end != NULL)
+		host.len = (size_t)(end - s.p);
+	port = (struct slice){s.p + host.len, s.len - host.len};
+	if (s.p[0] == '[') {
+		host = (struct slice){host.p + 1, host.len - 1};
+		port = (struct slice){port.p + 1, port.len - 1};
+		if (!http_is_host_v6(host))
 			return false;
+	} else if (!http_is_host_name(host)) {
+		return false;
 	}
-	return colons <= 1 || s.p[0] == '[';
+	if (port.len == 0)
+		return true;
+	if (port.p[0] != ':')
+		return false;
+	port = (struct slice){port.p + 1, port.len - 1};
+	return port.len == 0 || str_u64(port, UINT16_MAX, &n) == 0;
 }
 
 /* origin-form or absolute-form (RFC 9112 3.2); splits path and query. */
@@ -444,22 +485,39 @@ http_req_pick(struct http_req *r)
 	}
 }
 
+/* Fields of which two readers would take different ones.  Host and the
+ * framing have reasons of their own. */
+static enum reason
+http_req_singles(const struct http_gather *g)
+{
+	static const enum http_field_id once[] = {
+	    FIELD_AUTHORIZATION, FIELD_CONTENT_TYPE, FIELD_SOAPACTION};
+
+	for (size_t i = 0; i < ARRAY_LEN(once); i++)
+		if (g->count[once[i]] > 1)
+			return REASON_BAD_FIELD;
+	return REASON_OK;
+}
+
 /* RFC 9112 6: how long the body is, or why nobody can say. */
 static enum reason
 http_req_framing(struct http_req *r, const struct http_gather *g)
 {
+	size_t lengths = g->count[FIELD_CONTENT_LENGTH];
+	size_t codings = g->count[FIELD_TRANSFER_ENCODING];
+
 	r->framing = HTTP_NO_BODY;
-	if (g->codings > 0 && g->lengths > 0)
+	if (codings > 0 && lengths > 0)
 		return REASON_LENGTH_AND_TE;
-	if (g->codings > 0) {
-		if (g->codings > 1 || !g->chunked_only || r->minor == 0)
+	if (codings > 0) {
+		if (codings > 1 || !g->chunked_only || r->minor == 0)
 			return REASON_BAD_TE;
 		r->framing = HTTP_CHUNKED;
 		return REASON_OK;
 	}
-	if (g->lengths == 0)
+	if (lengths == 0)
 		return REASON_OK;
-	if (g->lengths > 1 || g->bad_length)
+	if (lengths > 1 || g->bad_length)
 		return REASON_BAD_LENGTH;
 	r->has_length = true;
 	r->length = g->length;
@@ -470,7 +528,7 @@ http_req_framing(struct http_req *r, const struct http_gather *g)
 static enum reason
 http_req_expect(struct http_req *r, const struct http_gather *g)
 {
-	if (g->expects == 0)
+	if (g->count[FIELD_EXPECT] == 0)
 		return REASON_OK;
 	for (size_t i = 0; i < r->nfields; i++)
 		if (r->field[i].id == FIELD_EXPECT &&
@@ -496,12 +554,14 @@ static enum reason
 http_req_host(const struct http_req *r, const struct http_gather *g,
 	      struct slice authority)
 {
-	if (g->hosts > 1 || (g->hosts == 0 && r->minor == 1))
+	size_t hosts = g->count[FIELD_HOST];
+
+	if (hosts > 1 || (hosts == 0 && r->minor == 1))
 		return REASON_BAD_HOST;
-	if (g->hosts == 1 && !http_is_authority(r->host))
+	if (hosts == 1 && !http_is_authority(r->host))
 		return REASON_BAD_HOST;
 	if (authority.p != NULL &&
-	    (g->hosts == 0 || !slice_ieq(authority, r->host)))
+	    (hosts == 0 || !slice_ieq(authority, r->host)))
 		return REASON_BAD_HOST;
 	return REASON_OK;
 }
@@ -531,8 +591,8 @@ http_parse_req(struct http_req *r, const char *p, size_t len,
 		why = http_req_host(r, &g, authority);
 	if (why == REASON_OK)
 		why = http_req_framing(r, &g);
-	if (why == REASON_OK && g.auths > 1)
-		why = REASON_BAD_FIELD;
+	if (why == REASON_OK)
+		why = http_req_singles(&g);
 	if (why == REASON_OK)
 		why = http_req_expect(r, &g);
 	if (why != REASON_OK)
@@ -567,26 +627,45 @@ http_parse_status_line(struct http_reply *r, struct slice line)
 	return r->status >= 100 && r->status <= 599;
 }
 
+/* Replies that have no body whatever their fields say (RFC 9112 6.3).  Fields
+ * that speak of one all the same leave in doubt what follows. */
+static const char *
+http_reply_bodiless(struct http_reply *r, const struct http_gather *g)
+{
+	bool speaks = g->count[FIELD_TRANSFER_ENCODING] > 0 || g->length > 0;
+
+	r->framing = HTTP_NO_BODY;
+	if (speaks && r->status < 200)
+		return "an interim reply with a body";
+	r->keep_alive = !speaks;
+	return NULL;
+}
+
+/* Sets framing, length, and keep_alive as far as the framing allows it. */
 static const char *
 http_reply_framing(struct http_reply *r, const struct http_gather *g)
 {
-	if (g->codings > 0 && g->lengths > 0)
+	size_t lengths = g->count[FIELD_CONTENT_LENGTH];
+	size_t codings = g->count[FIELD_TRANSFER_ENCODING];
+
+	if (codings > 0 && lengths > 0)
 		return "both Content-Length and Transfer-Encoding";
-	if (g->lengths > 1 || g->bad_length)
+	if (lengths > 1 || g->bad_length)
 		return "bad Content-Length";
-	if (g->codings > 1 || (g->codings == 1 && !g->chunked_only))
+	if (codings > 1 || (codings == 1 && !g->chunked_only))
 		return "Transfer-Encoding is not `chunked`";
-	if (g->codings == 1 && r->minor == 0)
+	if (codings == 1 && r->minor == 0)
 		return "Transfer-Encoding in HTTP/1.0";
-	r->length = g->length;
 	if (r->status < 200 || r->status == 204 || r->status == 304)
-		r->framing = HTTP_NO_BODY;
-	else if (g->codings == 1)
+		return http_reply_bodiless(r, g);
+	r->length = g->length;
+	if (codings == 1)
 		r->framing = HTTP_CHUNKED;
-	else if (g->lengths == 1)
+	else if (lengths == 1)
 		r->framing = g->length > 0 ? HTTP_LENGTH : HTTP_NO_BODY;
 	else
 		r->framing = HTTP_CLOSE;
+	r->keep_alive = r->framing != HTTP_CLOSE;
 	return NULL;
 }
 
@@ -615,7 +694,7 @@ http_parse_reply(struct http_reply *r, const char *p, size_t len,
 	for (size_t i = 0; i < r->nfields; i++)
 		if (r->field[i].id == FIELD_CONTENT_TYPE)
 			r->content_type = r->field[i].value;
-	r->keep_alive = (r->minor == 1 ? !g.close : g.keep_alive && !g.close) &&
-			r->framing != HTTP_CLOSE;
+	if (g.close || (r->minor == 0 && !g.keep_alive))
+		r->keep_alive = false;
 	return REASON_OK;
 }

@@ -14,6 +14,8 @@
 #include "worker/relay/reason.h"
 
 #define HTTP_FIELDS_MAX 250
+/* Most options in all Connection fields of a head; real ones have three. */
+#define HTTP_HOPS_MAX 32
 
 enum http_field_id {
 #define FIELD(ident, name, request, reply) FIELD_##ident,
