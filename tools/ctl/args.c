@@ -192,7 +192,8 @@ option_take(struct parse *p)
 		*slot = "";
 		return 0;
 	}
-	if (*slot != NULL)
+	/* The last -s counts, so that an alias can hold another. */
+	if (*slot != NULL && row->verb != CTL_V_MAX)
 		return fail(p, "--%s is given twice", row->name);
 	if (inside == NULL && ++p->i >= p->argc)
 		return fail(p, "--%s needs a value: --%s %s", row->name,

@@ -112,11 +112,13 @@ put_seen(struct ctl *c, const json_t *s)
 		 jget_str(s, "verdict_text"), jget_u64(s, "generation"));
 	line(c, "  outcome", text);
 	line(c, "  request", jget_str(s, "request_id"));
+	/* Relays report a decision that is not new once a minute. */
 	snprintf(text, sizeof(text),
-		 "%" PRIu64 " let in, %" PRIu64 " refused, since %s",
+		 "let in %" PRIu64 " times, refused %" PRIu64
+		 " times, since %s (repeats within a minute may be left out)",
 		 jget_u64(s, "allowed"), jget_u64(s, "refused"),
 		 jget_str(s, "first"));
-	line(c, "  in all", text);
+	line(c, "  reported", text);
 }
 
 void

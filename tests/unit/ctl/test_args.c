@@ -86,6 +86,8 @@ test_letters_and_flags(void **state)
 	assert_refused(parse("events", "--follow=yes", NULL), "no value");
 	assert_refused(parse("events", "-n", NULL), "needs a value");
 	assert_refused(parse("events", "-n", "1", "-n", "2", NULL), "twice");
+	assert_int_equal(parse("-s", "/a", "status", "-s", "/b", NULL), 0);
+	assert_string_equal(args.global[CTL_G_socket], "/b");
 	assert_refused(parse("events", "--bogus", NULL), "no option --bogus");
 	assert_refused(parse("events", "-x", NULL), "no option -x");
 }

@@ -569,6 +569,39 @@ test_explain(void **state)
 	    "\nWhat to do:  Add it.\n");
 }
 
+static void
+test_explain_of_an_account_that_came(void **state)
+{
+	(void)state;
+	assert_int_equal(
+	    RUN("{\"ok\":true,\"account\":\"a@B\",\"verdict\":\"no_match\","
+		"\"verdict_text\":\"no entry\",\"matches\":[],\"credential\":"
+		"null,\"table\":null,\"seen\":{\"account\":\"a@B\",\"sid\":"
+		"\"S-1-5-21\",\"first\":\"T0\",\"last\":\"T1\",\"allowed\":0,"
+		"\"refused\":2,\"verdict_text\":\"no entry\",\"generation\":7,"
+		"\"address\":\"10.0.0.5\",\"mech\":\"kerberos\",\"tls\":false,"
+		"\"bound\":false,\"spn\":\"HTTP/x@B\",\"request_id\":\"i-1\"},"
+		"\"groups_known\":true,\"advice\":\"Add it.\"}",
+		"explain", "a@B"),
+	    CTL_OK);
+	assert_string_equal(
+	    out_text,
+	    "Account:     a@B\n"
+	    "Now:         REFUSED: no entry\n"
+	    "\nIts last connection:\n"
+	    "  at         T1\n"
+	    "  as         a@B\n"
+	    "  SID        S-1-5-21\n"
+	    "  from       10.0.0.5, HTTP (not secure): give the server the "
+	    "https URL\n"
+	    "  with       kerberos HTTP/x@B\n"
+	    "  outcome    no entry (list 7)\n"
+	    "  request    i-1\n"
+	    "  reported   let in 0 times, refused 2 times, since T0 (repeats "
+	    "within a minute may be left out)\n"
+	    "\nWhat to do:  Add it.\n");
+}
+
 #define STATUS(state, table, url, tokens, cloud, keeper)                       \
 	"{\"ok\":true,\"node\":\"n1\",\"version\":\"0.2.0\",\"pid\":7,"        \
 	"\"user\":\"rms\",\"state\":\"" state "\",\"uptime_s\":3661,"          \
@@ -725,6 +758,7 @@ main(void)
 	    cmocka_unit_test(test_events),
 	    cmocka_unit_test(test_events_follow_until_the_connector_closes),
 	    cmocka_unit_test(test_explain),
+	    cmocka_unit_test(test_explain_of_an_account_that_came),
 	    cmocka_unit_test(test_status_with_one_thing_wrong),
 	    cmocka_unit_test(test_status_names_everything_that_is_wrong),
 	    cmocka_unit_test(test_output_that_cannot_be_written_is_no_success),
