@@ -9,6 +9,7 @@
 #include "worker/relay/service.h"
 
 #include "shm/base/log.h"
+#include "worker/relay/soap.h"
 
 #define SERVICE_NS "http://microsoft.com/DRM/"
 
@@ -158,64 +159,43 @@ service_action_name(struct slice a)
 	return (struct slice){slash + 1, a.len - (size_t)(slash + 1 - a.p)};
 }
 
-/* action="..." of application/soap+xml (RFC 3902). */
+/* Up to the next ";" that is not quoted; moves *rest behind it. */
+static struct slice
+service_next_param(struct slice *rest)
+{
+	struct slice item = {rest->p, 0};
+	bool quoted = false;
+
+	while (item.len < rest->len && (quoted || item.p[item.len] != ';'))
+		quoted ^= item.p[item.len++] == '"';
+	rest->p += item.len;
+	rest->len -= item.len;
+	if (rest->len > 0) {
+		rest->p++;
+		rest->len--;
+	}
+	while (item.len > 0 && (item.p[0] == ' ' || item.p[0] == '\t')) {
+		item.p++;
+		item.len--;
+	}
+	return item;
+}
+
+/* The action parameter of application/soap+xml (RFC 3902), quotes and all. */
 static struct slice
 service_action_param(struct slice type)
 {
-	static const char key[] = "action=\"";
-	const char *p, *q;
+	static const char key[] = "action=";
+	const size_t n = sizeof(key) - 1;
 
-	p = memmem(type.p, type.len, key, sizeof(key) - 1);
-	if (p == NULL)
-		return (struct slice){"", 0};
-	p += sizeof(key) - 1;
-	q = memchr(p, '"', type.len - (size_t)(p - type.p));
-	if (q == NULL)
-		return (struct slice){"", 0};
-	return (struct slice){p, (size_t)(q - p)};
-}
+	service_next_param(&type); /* the type itself */
+	while (type.len > 0) {
+		struct slice v = service_next_param(&type);
 
-static bool
-service_name_char(char c)
-{
-	return (c >= '0' && c <= '9') ||
-	       (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || c == '_' ||
-	       c == '-' || c == '.';
-}
-
-/* Local name of the start tag at or after *p; moves *p behind the name. */
-static struct slice
-service_next_tag(const char **p, const char *end)
-{
-	const char *q, *start;
-
-	while ((q = memchr(*p, '<', (size_t)(end - *p))) != NULL) {
-		start = ++q;
-		while (q < end && (service_name_char(*q) || *q == ':')) {
-			if (*q == ':')
-				start = q + 1;
-			q++;
-		}
-		*p = q;
-		if (q > start && q < end)
-			return (struct slice){start, (size_t)(q - start)};
+		if (v.len > n && slice_iis((struct slice){v.p, n}, key))
+			return (struct slice){v.p + n, v.len - n};
 	}
-	*p = end;
 	return (struct slice){"", 0};
-}
-
-static struct slice
-service_body_name(struct slice body)
-{
-	const char *p = body.p, *end = body.p + MIN(body.len, (size_t)8192);
-	struct slice tag;
-
-	if (body.len == 0)
-		return (struct slice){"", 0};
-	do
-		tag = service_next_tag(&p, end);
-	while (tag.len > 0 && !slice_is(tag, "Body"));
-	return tag.len == 0 ? tag : service_next_tag(&p, end);
 }
 
 enum op
@@ -230,7 +210,7 @@ service_op(enum service s, struct slice soap_action, struct slice content_type,
 		o = service_op_named(
 		    s, service_action_name(service_action_param(content_type)));
 	if (o == OP_UNKNOWN)
-		o = service_op_named(s, service_body_name(body));
+		o = service_op_named(s, soap_operation(body));
 	return o;
 }
 
