@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -344,6 +346,9 @@ dropped(const char *user)
 		return WIFEXITED(status) ? WEXITSTATUS(status) : 99;
 	}
 	unsetenv("RMS_SANDBOX");
+	/* Something to lose. */
+	if (geteuid() == 0 && setgroups(2, (gid_t[]){1, 2}) != 0)
+		_exit(9);
 	if (sandbox_drop(user, &note) != 0)
 		_exit(1);
 	if (getrlimit(RLIMIT_CORE, &core) != 0 || core.rlim_max != 0)
@@ -377,6 +382,37 @@ drop_as_root_becomes_the_user_for_good(void **state)
 	assert_int_equal(dropped("nobody"), 0);
 	assert_int_equal(dropped("no-such-user-here"), 1);
 	assert_int_equal(dropped("root"), 1);
+}
+
+/* A service manager may start us with a user and some capabilities. */
+static void
+drop_gives_up_capabilities_that_came_without_root(void **state)
+{
+	struct __user_cap_header_struct head = {
+	    .version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct have[_LINUX_CAPABILITY_U32S_3];
+	const char *note;
+	pid_t pid;
+	int status;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 ||
+		    setresuid(65534, 65534, 65534) != 0 ||
+		    syscall(SYS_capget, &head, have) != 0 ||
+		    have[0].permitted == 0)
+			_exit(2);
+		if (sandbox_drop(NULL, &note) != 0 ||
+		    syscall(SYS_capget, &head, have) != 0)
+			_exit(3);
+		_exit(have[0].permitted | have[1].permitted ? 4 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 static void
@@ -441,6 +477,7 @@ main(void)
 	    cmocka_unit_test(off_means_off_and_says_so),
 	    cmocka_unit_test(drop_leaves_no_core_no_tracer_no_gain),
 	    cmocka_unit_test(drop_as_root_becomes_the_user_for_good),
+	    cmocka_unit_test(drop_gives_up_capabilities_that_came_without_root),
 	    cmocka_unit_test(drop_without_root_stays_and_says_so),
 	};
 
