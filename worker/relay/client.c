@@ -23,6 +23,7 @@
 #include "worker/relay/alog.h"
 #include "worker/relay/local.h"
 #include "worker/relay/reply.h"
+#include "worker/relay/tell.h"
 #include "worker/relay/upstream.h"
 
 #define CLIENT_ACCEPT_BATCH 16
@@ -329,8 +330,10 @@ client_end(struct client *c, enum reason why)
 		return;
 	auth_abort(c);
 	if (c->x != NULL) {
-		if (c->x->reason == REASON_OK)
+		if (c->x->reason == REASON_OK) {
 			c->x->reason = why;
+			tell_failure(c, why, NULL);
+		}
 		exchange_end(c);
 	}
 	log_debug("client %s ends: %s", c->address, reason_row(why)->name);
@@ -451,6 +454,7 @@ client_refuse(struct client *c, enum reason why, const char *detail)
 	upstream_cancel(c);
 	if (c->state == CLIENT_AUTH && !c->auth_pending)
 		auth_abort(c);
+	tell_failure(c, why, detail);
 	keep = client_may_keep(c, why);
 	x->close_after = !keep;
 	reply_refuse(c, why, detail, keep);

@@ -1,0 +1,79 @@
+/*
+ * Purpose: events about requests that could not be carried out.
+ *
+ * Runs in: relay.
+ * Trusts:  nobody: a detail is passed on cut, and as text.
+ * Touches: the channel to the master.
+ * Failure: the event is lost, and child.c says so in the log.
+ */
+#include "worker/relay/tell.h"
+
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "worker/relay/client.h"
+
+#define TELL_EVENTS_MAX 20 /* a second; as many refusals of the keeper */
+#define TELL_DETAIL_MAX 600
+
+static const char *
+tell_remedy(struct slice fault)
+{
+	if (slice_is(fault, "network"))
+		return "check routes, firewall, name service and certificates "
+		       "between this host and the cloud";
+	if (slice_is(fault, "cloud"))
+		return "see `rmsctl status` and the state of the service; if "
+		       "it lasts, its support can find the request id";
+	return "see `rmsctl status` and the log";
+}
+
+static bool
+tell_is_ours(enum reason why)
+{
+	const struct reason_row *row = reason_row(why);
+
+	return row->status >= 500 && !slice_is(slice_of(row->fault), "client");
+}
+
+static bool
+tell_may(void)
+{
+	static uint64_t second;
+	static unsigned told;
+	uint64_t now = clock_turn_ns() / NS_PER_S;
+
+	if (now != second) {
+		second = now;
+		told = 0;
+	}
+	return ++told <= TELL_EVENTS_MAX;
+}
+
+void
+tell_failure(struct client *c, enum reason why, const char *detail)
+{
+	const struct reason_row *row = reason_row(why);
+	const struct exchange *x = c->x;
+	char mem[TELL_DETAIL_MAX + 512];
+	struct sbuf b;
+	struct msg_event e = {
+	    .id = why == REASON_AUTH_BUSY || why == REASON_AUTH_TIMEOUT ? 2104
+									: 3000,
+	    .address = slice_of(c->address),
+	    .request = slice_of(x->id),
+	};
+
+	if (!tell_is_ours(why) || !tell_may())
+		return;
+	if (x->ident != NULL)
+		e.account = slice_of(x->ident->principal);
+	sbuf_init(&b, mem, sizeof(mem));
+	/* the name first: the master tells repeats by the start */
+	sbuf_fmt(&b, "%s, fault of the %s: %s", row->name, row->fault,
+		 row->text);
+	if (detail != NULL)
+		sbuf_fmt(&b, ": %.*s", TELL_DETAIL_MAX, detail);
+	sbuf_fmt(&b, "; %s", tell_remedy(slice_of(row->fault)));
+	e.detail = (struct slice){b.p, b.len};
+	child_event(c->w->c, &e);
+}

@@ -1,0 +1,19 @@
+/*
+ * tell: events about requests that could not be carried out.
+ */
+#ifndef RMS_TELL_H
+#define RMS_TELL_H
+
+#include "worker/relay/reason.h"
+
+struct client;
+
+/*
+ * Tells the master when why is no fault of the client: event 2104 when the
+ * keeper has too much to do, else 3000 with whose fault it is and what would
+ * do.  c->x is the request; detail may be NULL.  Limited, so that a failing
+ * cloud does not fill the channel; the access log has them all.
+ */
+void tell_failure(struct client *c, enum reason why, const char *detail);
+
+#endif
