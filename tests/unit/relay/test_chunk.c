@@ -271,6 +271,7 @@ test_data_end(void **state)
 	refused("2\r\nx\r\n0\r\n\r\n");
 	refused("1\r\nx0\r\n\r\n");
 	refused("1\r\nx\r\r\n");
+	refused("1\r\nxy\n0\r\n\r\n");
 	refused("0\r\nx\r\n");
 }
 

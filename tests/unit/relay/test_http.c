@@ -208,6 +208,8 @@ test_framing_named_in_connection(void **state)
 		      "Content-Length: 5\r\n"));
 	assert_int_equal(r.length, 5);
 	is(r.host, "h");
+	for (size_t i = 0; i < r.nfields; i++)
+		assert_false(r.field[i].hop);
 	accepted(with("Connection: TRANSFER-encoding\r\n"
 		      "Transfer-Encoding: chunked\r\n"));
 	assert_int_equal(r.framing, HTTP_CHUNKED);
