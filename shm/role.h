@@ -23,8 +23,8 @@ enum role {
 static inline const char *
 role_name(enum role r)
 {
-	static const char *const name[ROLE_MAX] = {
-	    "master", "relay", "keeper", "cloud", "console"};
+	static const char *const name[ROLE_MAX] = {"master", "relay", "keeper",
+						   "cloud", "console"};
 
 	return (unsigned)r < ROLE_MAX ? name[r] : "?";
 }

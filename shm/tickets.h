@@ -14,7 +14,7 @@
 
 #include "shm/pub.h"
 
-#define TICKETS_KEYS	 3
+#define TICKETS_KEYS 3
 /* Seconds between rotations; a ticket lives at most two of them. */
 #define TICKETS_ROTATE_S (12 * 3600)
 

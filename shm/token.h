@@ -15,7 +15,7 @@
 #define TOKEN_ADDRS_MAX 16
 
 enum token_state {
-	TOKEN_NONE = 0,	 /* none was ever fetched */
+	TOKEN_NONE = 0, /* none was ever fetched */
 	TOKEN_OK = 1,
 	TOKEN_FAILED = 2, /* the last fetch failed; may still be valid */
 };
@@ -41,8 +41,8 @@ struct token_addr {
 struct token_value {
 	struct token_slot slot[TOKEN_CREDS_MAX];
 	struct token_addr addr[TOKEN_ADDRS_MAX];
-	uint32_t naddr;	      /* 0: the name was never resolved */
-	uint32_t dns_failed;  /* 1: the last look-up failed, addresses are old */
+	uint32_t naddr;	     /* 0: the name was never resolved */
+	uint32_t dns_failed; /* 1: the last look-up failed, addresses are old */
 	uint64_t addr_serial; /* grows when the addresses change */
 	char host[256];	      /* the name that they belong to */
 };
