@@ -49,8 +49,8 @@ _KDC = """[kdcdefaults]
 class Kdc:
     """directory holds krb5.conf, the database, keytabs and caches."""
 
-    def __init__(self, directory, port):
-        self.directory, self.port = directory, port
+    def __init__(self, directory, port, realm=REALM):
+        self.directory, self.port, self.realm = directory, port, realm
         self.config = f"{directory}/krb5.conf"
         self.env = dict(os.environ, KRB5_CONFIG=self.config, PATH=SBIN,
                         KRB5_KDC_PROFILE=f"{directory}/kdc.conf")
@@ -59,11 +59,11 @@ class Kdc:
     def create(self, accounts, services):
         """A new realm; writes accounts.keytab and service.keytab (0600)."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
-        values = {"realm": REALM, "dir": self.directory, "port": self.port}
+        values = {"realm": self.realm, "dir": self.directory, "port": self.port}
         for name, text in (("krb5.conf", _KRB5), ("kdc.conf", _KDC)):
             with open(f"{self.directory}/{name}", "w", encoding="ascii") as file:
                 file.write(text.format(**values))
-        run(["kdb5_util", "-r", REALM, "create", "-s", "-P", os.urandom(12).hex()], env=self.env)
+        run(["kdb5_util", "-r", self.realm, "create", "-s", "-P", os.urandom(12).hex()], env=self.env)
         self.add(accounts, "accounts.keytab")
         self.add(services, "service.keytab")
 
@@ -78,12 +78,12 @@ class Kdc:
 
     def admin(self, script):
         """Commands for kadmin.local, one a line; what it says."""
-        return run(["kadmin.local", "-r", REALM], input=script.encode(), env=self.env)
+        return run(["kadmin.local", "-r", self.realm], input=script.encode(), env=self.env)
 
     def start(self):
         """Runs the KDC and waits until it listens."""
         process = Process.start("krb5kdc", [shutil.which("krb5kdc", path=SBIN) or "krb5kdc", "-n",
-                                            "-r", REALM], f"{self.directory}/kdc.out", self.env)
+                                            "-r", self.realm], f"{self.directory}/kdc.out", self.env)
         if not wait_until(lambda: self.listens() or not process.is_alive(), 10) \
                 or not process.is_alive():
             process.stop()
@@ -97,7 +97,7 @@ class Kdc:
             return False
         return True
 
-    def kinit(self, account, cache):
+    def kinit(self, account, cache, *options):
         """Tickets of an account in a new credential cache (a file)."""
-        run(["kinit", "-k", "-t", f"{self.directory}/accounts.keytab", "-c", cache,
-             f"{account}@{REALM}"], env=self.env)
+        run(["kinit", "-k", "-t", f"{self.directory}/accounts.keytab", "-c", cache, *options,
+             f"{account}@{self.realm}"], env=self.env)

@@ -166,16 +166,19 @@ class Reply:
 class Client:
     """One connection to a URL's host; keeps it open between requests.
 
+    With see_end it leaves a connection open that the server said it would
+    close, so that at_end() can see it happen; source is its own address.
     Attributes for tests: sock (the socket, TLS or plain), host, port."""
 
-    def __init__(self, url, ca=None, address=None, timeout=30, context=None, session=None):
+    def __init__(self, url, ca=None, address=None, timeout=30, context=None, session=None,
+                 see_end=False, source=None):
         parts = urlsplit(url)
         self.tls = parts.scheme == "https"
         self.host = parts.hostname
         self.port = parts.port or (443 if self.tls else 80)
         self.authority = parts.netloc
         self.address, self.timeout, self.session = address, timeout, session
-        self.context = context
+        self.context, self.see_end, self.source = context, see_end, source
         if self.tls and context is None:
             self.context = ssl.create_default_context(cafile=ca)
         self.sock, self._in = None, b""
@@ -192,7 +195,8 @@ class Client:
         # The lab listens on IPv4 only; a name with an IPv6 address first
         # would cost a refused connection each time.
         address = self.address or ("127.0.0.1" if self.host == "localhost" else self.host)
-        sock = socket.create_connection((address, self.port), self.timeout)
+        sock = socket.create_connection((address, self.port), self.timeout,
+                                        self.source and (self.source, 0))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.tls:
             sock = self.context.wrap_socket(sock, server_hostname=self.host,
@@ -349,9 +353,17 @@ class Client:
         else:
             reply.body = self._until_close()
             self.close()
-        if "close" in (reply.get("Connection") or "").lower():
+        if "close" in (reply.get("Connection") or "").lower() and not self.see_end:
             self.close()
         return reply
+
+    def at_end(self):
+        """True when the server ends the connection without a further byte,
+        False when it sends one; a timeout when it does neither."""
+        try:
+            return not self._in and not self.sock.recv(1)
+        except (ConnectionError, ssl.SSLError):
+            return True
 
 
 def chunked(body, size):

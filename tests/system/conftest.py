@@ -4,6 +4,8 @@ lab           one lab for the whole session, its stand-in at rest before each
               test; a test must leave it as it found it
 private_lab   function: private_lab(conf="…", workers=1, …) brings up a lab of
               the test's own (keywords of Lab.up), stopped at its end
+module_lab    function for the fixtures of one module, as private_lab; each
+              test uses what it made through using()
 cloud_lab     a lab without connector: KDC, CA and stand-in
 
 After each test every lab in use is looked at: a process that ended, events
@@ -13,6 +15,7 @@ unless it said that it expects them (lab.expected)."""
 import json
 import os
 import re
+import signal
 import sys
 
 import pytest
@@ -111,6 +114,60 @@ class TestLab(Lab):
         return self.wait_line("EVENT_LOG", lambda e: e["id"] == number and all(
             e.get(k) == v for k, v in members.items()), seconds)
 
+    # -- its processes --
+
+    def status(self):
+        return self.rmsctl_json("status")
+
+    def counters(self):
+        return self.status()["counters"]
+
+    def row(self, role, slot=0):
+        """What the master says of one process."""
+        return next(p for p in self.status()["processes"]
+                    if (p["role"], p["slot"]) == (role, slot))
+
+    def pid(self, role, slot=0):
+        return self.row(role, slot)["pid"]
+
+    def wait_ready(self, seconds=15):
+        """Waits until every process has the newest set and tokens are there."""
+        if not wait_until(lambda: not self.not_ready(), seconds, 0.02):
+            pytest.fail(f"the connector does not get ready: {self.not_ready()}")
+
+    def wait_replaced(self, role, slot, pid, seconds=15):
+        """Waits until another process has the place of pid and serves; its pid."""
+        row = wait_until(lambda: (lambda r: r["ready"] and r["pid"] != pid and r)(
+            self.row(role, slot)), seconds, 0.02)
+        assert row, f"{role} {slot} was not replaced: {self.row(role, slot)}"
+        return row["pid"]
+
+    def kill(self, role, slot=0, number=signal.SIGKILL):
+        """Sends a signal to a child; its pid.  A kill is expected from now on."""
+        pid = self.pid(role, slot)
+        if number == signal.SIGKILL:
+            self.expected.add(3101)
+        os.kill(pid, number)
+        return pid
+
+    def edit(self, **directives):
+        """Puts directives (text as it stands in the file) into the
+        configuration; None takes one out."""
+        with open(self.env["CONNECTOR_CONF"], encoding="utf-8") as file:
+            text = file.read()
+        for name, value in directives.items():
+            text = re.sub(rf"(?m)^{name} = .*\n", "", text)
+            if value is not None:
+                text = f"{name} = {value}\n" + text
+        with open(self.env["CONNECTOR_CONF"], "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def configure(self, **directives):
+        """The same, and in force in every process."""
+        self.edit(**directives)
+        self.rmsctl("reload")
+        self.wait_ready()
+
     # -- clients --
 
     def url(self, tls=True):
@@ -154,10 +211,30 @@ def _session_lab():
 
 @pytest.fixture
 def lab(_session_lab):
-    os.environ["KRB5_CONFIG"] = _session_lab.env["KRB5_CONFIG"]
-    _session_lab.begin()
-    yield _session_lab
-    problems = _session_lab.complaints()
+    yield from using(_session_lab)
+
+
+def using(lab):
+    """For a fixture: `yield from using(lab)` watches over a lab during a test."""
+    os.environ["KRB5_CONFIG"] = lab.env["KRB5_CONFIG"]
+    lab.begin()
+    yield lab
+    problems = lab.complaints()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="module")
+def module_lab(request):
+    labs, name = [], request.module.__name__
+
+    def make(**options):
+        labs.append(make_lab(f"{name}.{len(labs)}", **options))
+        return labs[-1]
+    yield make
+    problems = []
+    for made in labs:
+        made.expected = set()
+        problems += end_lab(made)
     assert not problems, "\n".join(problems)
 
 
