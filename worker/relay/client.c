@@ -369,7 +369,7 @@ client_linger(struct client *c)
 static void
 client_next(struct client *c)
 {
-	bool close_after = c->x->close_after;
+	bool close_after = c->x->close_after || c->w->draining;
 
 	c->rpos = c->x->cursor;
 	exchange_end(c);
