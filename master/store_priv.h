@@ -89,6 +89,14 @@ void store_quote(struct sbuf *b, struct slice s);
 /* NULL when s is printable UTF-8, else what is wrong with it. */
 const char *store_text_fault(struct slice s);
 
+/* --- store_env.c: each 0, or -errno with a line in err ------------------ */
+/* Makes and opens st->dir. */
+MUST_USE int store_dir_open(struct store *st, char *err);
+/* Nobody else's from now on, until lock_fd is closed. */
+MUST_USE int store_lock_take(struct store *st, char *err);
+/* st->env, with a map of st->map_size or what the file needs. */
+MUST_USE int store_env_open(struct store *st, char *err);
+
 /* --- store_tx.c: transactions ----------------------------------------- */
 struct store_tx {
 	struct store *st;

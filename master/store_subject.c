@@ -68,14 +68,6 @@ parse_sid(struct slice text, struct store_subject *s, char *err)
 	uint8_t bytes[SID_BYTES_MAX];
 	int n = sid_parse(text, bytes);
 
-	/* sid_parse() wants the S as MS-DTYP writes it. */
-	if (n < 0 && text.len <= SID_TEXT_MAX && text.p[0] == 's') {
-		char upper[SID_TEXT_MAX + 1];
-
-		memcpy(upper, text.p, text.len);
-		upper[0] = 'S';
-		n = sid_parse((struct slice){upper, text.len}, bytes);
-	}
 	if (n < 0)
 		return refuse(
 		    err, text,

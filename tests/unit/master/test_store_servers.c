@@ -122,6 +122,8 @@ good_subjects(void **state)
 	subject("CONTOSO\\EXCH01$", SUBJECT_PRINCIPAL, "CONTOSO\\EXCH01$");
 	subject("J\xc3\xbcrgen@LAB.TEST", SUBJECT_PRINCIPAL,
 		"J\xc3\xbcrgen@LAB.TEST");
+	subject("\xe2\x82\xac\xf0\x9f\x98\x80@LAB.TEST", SUBJECT_PRINCIPAL,
+		"\xe2\x82\xac\xf0\x9f\x98\x80@LAB.TEST");
 	subject("cert:CN=exch01,O=Contoso", SUBJECT_CERT,
 		"cert:CN=exch01,O=Contoso");
 	subject("CERT:CN=x", SUBJECT_CERT, "cert:CN=x");
@@ -161,6 +163,10 @@ bad_subjects(void **state)
 	no_subject("a\xed\xa0\x80@LAB.TEST", "UTF-8");
 	no_subject("a\xc0\xaf@LAB.TEST", "UTF-8");
 	no_subject("a@LAB.TEST\xe2\x82", "UTF-8");
+	no_subject("a\xe0\x80\x80@LAB.TEST", "UTF-8");
+	no_subject("a\xf0\x80\x80\x80@LAB.TEST", "UTF-8");
+	no_subject("a\xf4\x90\x80\x80@LAB.TEST", "UTF-8");
+	no_subject("a\xe2\x82z@LAB.TEST", "UTF-8");
 	no_subject("cert:", "no certificate");
 	memset(big, 'a', sizeof(big));
 	big[sizeof(big) - 1] = '\0';
