@@ -240,12 +240,17 @@ wire_recv(struct wire *x, char *data, size_t size)
 static enum io_result
 wire_read_tls(struct wire *x, void *data, size_t size, size_t *n_r)
 {
-	int e;
+	int ok, e;
 
 	ERR_clear_error();
-	if (SSL_read_ex(x->ssl, data, size, n_r) == 1)
+	ok = SSL_read_ex(x->ssl, data, size, n_r);
+	e = ok == 1 ? SSL_ERROR_NONE : SSL_get_error(x->ssl, 0);
+	/* Reading may write: an alert (also for a peer that just went), the
+	 * answer to a key update.  The buffer is for the next one's use. */
+	if (x->w->oowner == x && wire_flush(x) != IO_OK)
+		x->failed = true;
+	if (ok == 1)
 		return IO_OK;
-	e = SSL_get_error(x->ssl, 0);
 	if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
 		return IO_AGAIN;
 	if (e == SSL_ERROR_ZERO_RETURN)
