@@ -32,8 +32,8 @@ on_ready(struct master *m, struct proc *p, const struct msg_set *set)
 /* --- events ------------------------------------------------------------ */
 
 /*
- * "keeper 0: ..." and "relay 3: ...": a child saw its neighbour break the
- * rules and has closed the channel between them.  Without it the neighbour
+ * "relay in slot 3, ...": a child saw its neighbour break the rules and has
+ * closed the channel between them.  Without it the neighbour
  * is of no use, whichever of the two lied; so it is replaced.
  */
 static void
@@ -42,8 +42,8 @@ on_accusation(struct master *m, struct proc *from, struct slice detail)
 	for (size_t i = 0; i < supervise_count(m->supervise); i++) {
 		struct proc *p = supervise_proc(m->supervise, i);
 		char name[32], why[128];
-		int n = snprintf(name, sizeof(name),
-				 "%s %u:", role_name(p->role), p->slot);
+		int n = snprintf(name, sizeof(name), "%s in slot %u,",
+				 role_name(p->role), p->slot);
 
 		if ((p->role == ROLE_RELAY) == (from->role == ROLE_RELAY) ||
 		    detail.len < (size_t)n ||
