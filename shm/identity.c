@@ -25,6 +25,29 @@ mech_name(enum auth_mech m)
 	return (unsigned)m < ARRAY_LEN(name) ? name[m] : "?";
 }
 
+const char *
+sid_source_name(enum sid_source source)
+{
+	static const char *const name[] = {"user", "primary-group", "group",
+					   "extra", "resource"};
+
+	return (unsigned)source < ARRAY_LEN(name) ? name[source] : "?";
+}
+
+const char *
+sid_lack_text(enum sid_lack lack)
+{
+	static const char *const text[] = {
+	    "the credentials carry no group SIDs",
+	    "the signature of the ticket's PAC is not right",
+	    "the ticket's PAC cannot be read",
+	    "the ticket's PAC has more SIDs than are accepted",
+	};
+
+	_Static_assert(ARRAY_LEN(text) == LACK_MAX, "a text for each");
+	return (unsigned)lack < ARRAY_LEN(text) ? text[lack] : "?";
+}
+
 struct identity *
 identity_new(void)
 {
@@ -45,6 +68,7 @@ void
 identity_pack(struct pack *k, const struct identity *id)
 {
 	BUG_ON(id->nsids > IDENTITY_SIDS_MAX);
+	BUG_ON(id->nsids > 0 && id->lack != LACK_NONE_GIVEN);
 	pack_u8(k, (uint8_t)id->mech);
 	pack_u8(k, id->bound ? 1 : 0);
 	pack_u64(k, id->expires);
@@ -52,6 +76,7 @@ identity_pack(struct pack *k, const struct identity *id)
 	pack_str(k, id->spn);
 	pack_u32(k, id->kvno);
 	pack_u32(k, (uint32_t)id->enctype);
+	pack_u8(k, (uint8_t)id->lack);
 	pack_u32(k, (uint32_t)id->nsids);
 	for (size_t i = 0; i < id->nsids; i++) {
 		pack_u8(k, id->sids[i].source);
@@ -94,7 +119,7 @@ struct identity *
 identity_unpack(struct unpack *u)
 {
 	struct identity *id = identity_new();
-	uint8_t mech, bound;
+	uint8_t mech, bound, lack;
 
 	if (id == NULL)
 		return NULL;
@@ -105,13 +130,16 @@ identity_unpack(struct unpack *u)
 	unpack_str(u, id->spn, sizeof(id->spn));
 	id->kvno = unpack_u32(u);
 	id->enctype = (int32_t)unpack_u32(u);
+	lack = unpack_u8(u);
 	if (!identity_unpack_sids(u, id) || mech < MECH_KERBEROS ||
-	    mech > MECH_CERT || bound > 1 || id->principal[0] == '\0') {
+	    mech > MECH_CERT || bound > 1 || id->principal[0] == '\0' ||
+	    lack >= LACK_MAX || (lack != LACK_NONE_GIVEN && id->nsids > 0)) {
 		identity_free(&id);
 		return NULL;
 	}
 	id->mech = (enum auth_mech)mech;
 	id->bound = bound == 1;
+	id->lack = (enum sid_lack)lack;
 	return id;
 }
 

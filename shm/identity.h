@@ -39,6 +39,15 @@ enum sid_source { /* where a SID of an identity comes from */
 		  SID_RESOURCE = 4,
 };
 
+/* Why an identity has no SIDs, so that no entry for one lets it in. */
+enum sid_lack {
+	LACK_NONE_GIVEN = 0, /* no PAC with groups, or not Kerberos */
+	LACK_SIGNATURE = 1,  /* the PAC is not signed with our key */
+	LACK_MALFORMED = 2,
+	LACK_TOO_MANY = 3, /* above IDENTITY_SIDS_MAX: none is taken */
+	LACK_MAX,
+};
+
 struct identity_sid {
 	uint8_t source; /* enum sid_source */
 	uint8_t len;
@@ -52,14 +61,23 @@ struct identity {
 	/* Kerberos "EXCH01$@CONTOSO.TEST", NTLM "CONTOSO\EXCH01$", or the
 	 * subject of a certificate.  What the table's principals match. */
 	char principal[IDENTITY_PRINCIPAL_MAX];
-	char spn[256];	 /* service principal that the ticket is for */
-	uint32_t kvno;	 /* of the key that opened it; 0 unknown */
-	int32_t enctype; /* Kerberos number; 0 unknown */
-	size_t nsids;	 /* 0: no PAC, no group rights */
-	struct identity_sid *sids; /* owned */
+	char spn[256];	    /* service principal that the ticket is for */
+	uint32_t kvno;	    /* of the key that opened it; 0 unknown */
+	int32_t enctype;    /* Kerberos number; 0 unknown */
+	size_t nsids;	    /* 0: no group rights, lack says why */
+	enum sid_lack lack; /* 0 while there are SIDs */
+	/* No SID twice, the user's own first.  Owned. */
+	struct identity_sid *sids;
 };
 
-const char *mech_name(enum auth_mech m); /* "kerberos" ... */
+/* Most bytes that identity_pack() writes. */
+#define IDENTITY_PACKED_MAX                                                 \
+	(1 + 1 + 8 + (4 + IDENTITY_PRINCIPAL_MAX) + (4 + 256) + 4 + 4 + 1 + \
+	 4 + IDENTITY_SIDS_MAX * (1 + 4 + SID_BYTES_MAX))
+
+const char *mech_name(enum auth_mech m);	     /* "kerberos" ... */
+const char *sid_source_name(enum sid_source source); /* "user" ... */
+const char *sid_lack_text(enum sid_lack lack);	     /* for log and event */
 
 /* NULL when out of memory. */
 MUST_USE struct identity *identity_new(void);
@@ -67,7 +85,8 @@ void identity_free(struct identity **id);
 
 void identity_pack(struct pack *k, const struct identity *id);
 /* NULL when the fields are not those of an identity (or out of memory): a
- * mechanism, a principal that is not empty, SIDs that are valid. */
+ * mechanism, a principal that is not empty, SIDs that are valid or a reason
+ * why there are none. */
 MUST_USE struct identity *identity_unpack(struct unpack *u);
 
 /* Is it one SID, exactly?  At least one subauthority (MS-DTYP 2.4.2.1). */

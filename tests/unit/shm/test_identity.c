@@ -210,6 +210,9 @@ packed(const struct identity *id)
 	return k.len;
 }
 
+/* Where the reason stands in the sample's message. */
+#define LACK_AT (1 + 1 + 8 + (4 + 20) + (4 + 21) + 4 + 4)
+
 static struct identity *
 unpacked(size_t len)
 {
@@ -291,11 +294,55 @@ fields_that_cannot_be_are_refused(void **state)
 	assert_null(unpacked(packed(id)));
 	id->principal[0] = 'E';
 	n = packed(id);
+	body[LACK_AT] = LACK_SIGNATURE; /* and yet there are SIDs */
+	assert_null(unpacked(n));
+	n = packed(id);
 	body[1] = 2; /* bound */
 	assert_null(unpacked(n));
 	body[1] = 1;
 	body[16] = '\0'; /* inside of the principal */
 	assert_null(unpacked(n));
+	identity_free(&id);
+}
+
+static void
+why_there_are_no_sids_comes_along(void **state)
+{
+	struct identity *in = sample(0), *out;
+	size_t n;
+
+	(void)state;
+	for (unsigned lack = 0; lack < LACK_MAX; lack++) {
+		in->lack = (enum sid_lack)lack;
+		n = packed(in);
+		assert_int_equal(body[LACK_AT], lack);
+		out = unpacked(n);
+		assert_non_null(out);
+		assert_int_equal(out->lack, lack);
+		assert_true(strlen(sid_lack_text(in->lack)) > 10);
+		identity_free(&out);
+	}
+	body[LACK_AT] = LACK_MAX;
+	assert_null(unpacked(n));
+	assert_string_equal(sid_lack_text(LACK_MAX), "?");
+	identity_free(&in);
+}
+
+/* Texts as long and SIDs as many as they can be. */
+static void
+the_largest_identity_has_the_size_that_is_planned(void **state)
+{
+	struct identity *id = sample(IDENTITY_SIDS_MAX);
+
+	(void)state;
+	memset(id->principal, 'p', sizeof(id->principal) - 1);
+	memset(id->spn, 's', sizeof(id->spn) - 1);
+	for (size_t i = 0; i < id->nsids; i++) {
+		id->sids[i].len = SID_BYTES_MAX;
+		id->sids[i].bytes[1] = 15;
+	}
+	/* Both bounds count the NUL, which does not travel. */
+	assert_int_equal(packed(id), IDENTITY_PACKED_MAX - 2);
 	identity_free(&id);
 }
 
@@ -316,13 +363,16 @@ a_count_without_bytes_behind_it_is_refused(void **state)
 }
 
 static void
-mechanisms_have_names(void **state)
+mechanisms_and_sources_have_names(void **state)
 {
 	(void)state;
 	assert_string_equal(mech_name(MECH_KERBEROS), "kerberos");
 	assert_string_equal(mech_name(MECH_NTLM), "ntlm");
 	assert_string_equal(mech_name(MECH_CERT), "cert");
 	assert_string_equal(mech_name((enum auth_mech)99), "?");
+	assert_string_equal(sid_source_name(SID_USER), "user");
+	assert_string_equal(sid_source_name(SID_RESOURCE), "resource");
+	assert_string_equal(sid_source_name((enum sid_source)5), "?");
 }
 
 int
@@ -337,8 +387,10 @@ main(void)
 	    cmocka_unit_test(an_identity_comes_back_whole),
 	    cmocka_unit_test(a_cut_identity_is_none),
 	    cmocka_unit_test(fields_that_cannot_be_are_refused),
+	    cmocka_unit_test(why_there_are_no_sids_comes_along),
+	    cmocka_unit_test(the_largest_identity_has_the_size_that_is_planned),
 	    cmocka_unit_test(a_count_without_bytes_behind_it_is_refused),
-	    cmocka_unit_test(mechanisms_have_names),
+	    cmocka_unit_test(mechanisms_and_sources_have_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
