@@ -10,17 +10,16 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "master/control_call.h"
+#include "master/control_socket.h"
 #include "master/event.h"
 #include "master/supervise.h"
 #include "shm/base/buf.h"
@@ -69,7 +68,7 @@ struct control {
 static void client_on_readable(evutil_socket_t fd, short what, void *arg);
 static void client_on_writable(evutil_socket_t fd, short what, void *arg);
 
-/* --- the end of a connection ---------------------------------------------- */
+/* --- the end of a connection ------------------------------------------- */
 
 static void
 client_free(void *arg)
@@ -113,8 +112,7 @@ client_on_timer(void *arg)
 	client_end(arg);
 }
 
-/* --- replies ---------------------------------------------------------------
- */
+/* --- replies ----------------------------------------------------------- */
 
 static void
 client_send(struct client *c)
@@ -185,8 +183,7 @@ reply_error(struct client *c, int e, const char *text,
 	client_put_reply(c, b.p, b.len);
 }
 
-/* --- the verbs ---------------------------------------------------------------
- */
+/* --- the verbs --------------------------------------------------------- */
 
 static int
 call_verb(struct control_call *c)
@@ -317,8 +314,7 @@ client_answer(struct client *c)
 		client_send(c);
 }
 
-/* --- requests
- * ----------------------------------------------------------------- */
+/* --- requests ---------------------------------------------------------- */
 
 /* IO on behalf of the peer: >0 bytes, 0 nothing now, -1 the end. */
 static ssize_t
@@ -399,27 +395,7 @@ client_on_writable(evutil_socket_t fd, short what, void *arg)
 		client_send(c);
 }
 
-/* --- connections
- * ---------------------------------------------------------------- */
-
-static bool
-peer_in_group(int fd, const struct ucred *peer, gid_t group)
-{
-	gid_t list[1024];
-	socklen_t len = sizeof(list);
-
-	if (group == (gid_t)-1)
-		return false;
-	if (peer->gid == group)
-		return true;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, list, &len) != 0)
-		return false; /* more groups than that: not by this way */
-	for (size_t i = 0; i < len / sizeof(list[0]); i++) {
-		if (list[i] == group)
-			return true;
-	}
-	return false;
-}
+/* --- connections ------------------------------------------------------- */
 
 static int
 client_set_up(struct client *c)
@@ -429,8 +405,9 @@ client_set_up(struct client *c)
 
 	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &c->peer, &len) != 0)
 		return -errno;
-	c->may_change = c->peer.uid == 0 || c->peer.uid == geteuid() ||
-			peer_in_group(c->fd, &c->peer, c->owner->group);
+	c->may_change =
+	    c->peer.uid == 0 || c->peer.uid == geteuid() ||
+	    control_socket_peer_in(c->fd, &c->peer, c->owner->group);
 	c->ev_read =
 	    event_new(base, c->fd, EV_READ | EV_PERSIST, client_on_readable, c);
 	c->ev_write = event_new(base, c->fd, EV_WRITE, client_on_writable, c);
@@ -495,117 +472,12 @@ control_on_event(void *arg, struct slice json)
 	}
 }
 
-/* --- the socket
- * ------------------------------------------------------------------- */
-
-static int
-control_fail(char *err, size_t size, const char *path, int e, const char *what)
-{
-	snprintf(err, size, "control_socket %s: %s: %s", path, what,
-		 strerror(e));
-	return -e;
-}
-
-/* A socket of a dead master is in the way; one that answers is not ours. */
-static int
-control_clear_path(const struct sockaddr_un *sa, char *err, size_t err_size)
-{
-	struct ucred peer = {0};
-	socklen_t len = sizeof(peer);
-	struct stat st;
-	int fd, r;
-
-	if (lstat(sa->sun_path, &st) != 0)
-		return 0;
-	if (!S_ISSOCK(st.st_mode))
-		return control_fail(
-		    err, err_size, sa->sun_path, EEXIST,
-		    "is not a socket; remove it or choose another path");
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return control_fail(err, err_size, sa->sun_path, errno,
-				    "socket");
-	r = connect(fd, (const struct sockaddr *)sa, sizeof(*sa));
-	if (r == 0)
-		r = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	fd_close(&fd);
-	if (r == 0) {
-		snprintf(
-		    err, err_size,
-		    "control_socket %s: process %d answers there; stop it or "
-		    "choose another path",
-		    sa->sun_path, (int)peer.pid);
-		return -EBUSY;
-	}
-	if (unlink(sa->sun_path) != 0)
-		return control_fail(err, err_size, sa->sun_path, errno,
-				    "cannot be replaced");
-	return 0;
-}
-
-static void
-control_make_dir(const char *path)
-{
-	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	char *slash;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (slash == NULL || slash == dir)
-		return;
-	*slash = '\0';
-	/* When this fails bind() says why. */
-	if (mkdir(dir, 0755) == 0 && chmod(dir, 0755) != 0)
-		log_warn("%s: mode: %s", dir, strerror(errno));
-}
+/* --- the socket -------------------------------------------------------- */
 
 void
 control_regroup(struct control *o)
 {
-	const char *name = o->m->conf.control_group.s;
-	struct group *g = name[0] == '\0' ? NULL : getgrnam(name);
-
-	o->group = g == NULL ? (gid_t)-1 : g->gr_gid;
-	if (name[0] != '\0' && g == NULL)
-		log_warn("control_group %s: there is no such group", name);
-	/* The mode last: at no moment may another group write. */
-	if (chmod(o->path, 0600) != 0)
-		log_warn("%s: mode: %s", o->path, strerror(errno));
-	if (g == NULL)
-		return;
-	if (chown(o->path, (uid_t)-1, g->gr_gid) != 0 ||
-	    chmod(o->path, 0660) != 0)
-		log_warn("%s: cannot be given to group %s: %s", o->path, name,
-			 strerror(errno));
-}
-
-static int
-control_bind(struct control *o, char *err, size_t err_size)
-{
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	mode_t before;
-	int r;
-
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", o->path);
-	control_make_dir(o->path);
-	r = control_clear_path(&sa, err, err_size);
-	if (r != 0)
-		return r;
-	o->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (o->fd < 0)
-		return control_fail(err, err_size, o->path, errno, "socket");
-	before = umask(0177);
-	r = bind(o->fd, (const struct sockaddr *)&sa, sizeof(sa));
-	umask(before);
-	if (r != 0) {
-		r = control_fail(err, err_size, o->path, errno,
-				 "cannot be made");
-		o->path[0] = '\0'; /* not ours to remove */
-		return r;
-	}
-	if (listen(o->fd, 64) != 0)
-		return control_fail(err, err_size, o->path, errno, "listen");
-	return 0;
+	o->group = control_socket_regroup(o->path, o->m->conf.control_group.s);
 }
 
 int
@@ -622,15 +494,14 @@ control_open(struct control **c_r, struct master *m, char *err, size_t err_size)
 	LIST_INIT(&o->clients);
 	/* conf.def bounds it below sun_path. */
 	snprintf(o->path, sizeof(o->path), "%.107s", m->conf.control_socket.s);
-	r = control_bind(o, err, err_size);
+	o->fd = control_socket_bind(o->path, err, err_size);
+	r = MIN(o->fd, 0);
 	if (r == 0) {
 		o->ev_accept =
 		    event_new(loop_base(m->loop), o->fd, EV_READ | EV_PERSIST,
 			      control_on_accept, o);
 		if (o->ev_accept == NULL || event_add(o->ev_accept, NULL) != 0)
 			r = -ENOMEM;
-	} else {
-		o->path[0] = '\0';
 	}
 	if (r != 0) {
 		control_free(&o);
@@ -662,7 +533,7 @@ control_free(struct control **op)
 		if (!c->dead)
 			client_free(c);
 	}
-	if (o->path[0] != '\0' && o->fd >= 0)
+	if (o->fd >= 0)
 		unlink(o->path);
 	fd_close(&o->fd);
 	free(o);

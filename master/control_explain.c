@@ -47,8 +47,7 @@ verdict_word(enum verdict v)
 	return "?";
 }
 
-/* --- who is meant
- * ------------------------------------------------------------- */
+/* --- who is meant ------------------------------------------------------ */
 
 static bool
 is_sid(const char *s)
@@ -122,8 +121,7 @@ identify(struct explain *x)
 	return 0;
 }
 
-/* --- what the table says
- * -------------------------------------------------------- */
+/* --- what the table says ----------------------------------------------- */
 
 static int
 decide(struct explain *x)
@@ -162,8 +160,7 @@ decide(struct explain *x)
 	return 0;
 }
 
-/* --- the reply
- * ------------------------------------------------------------------- */
+/* --- the reply --------------------------------------------------------- */
 
 static int
 show_match(void *arg, const struct store_server *s)

@@ -19,8 +19,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 
-/* --- servers list ----------------------------------------------------------
- */
+/* --- servers list ------------------------------------------------------ */
 
 static int
 list_one(void *arg, const struct store_server *s)
@@ -59,8 +58,7 @@ control_do_servers_list(struct control_call *c)
 	return r < 0 ? control_store_failed(c, r) : 0;
 }
 
-/* --- servers add -------------------------------------------------------------
- */
+/* --- servers add ------------------------------------------------------- */
 
 /* Copies an argument that may be missing. */
 static int
@@ -196,8 +194,7 @@ control_do_servers_add(struct control_call *c)
 	return 0;
 }
 
-/* --- servers remove
- * ------------------------------------------------------------ */
+/* --- servers remove ---------------------------------------------------- */
 
 int
 control_do_servers_remove(struct control_call *c)

@@ -16,8 +16,7 @@
 #include "master/publish.h"
 #include "shm/base/log.h"
 
-/* --- get, set ----------------------------------------------------------------
- */
+/* --- get, set ---------------------------------------------------------- */
 
 static void
 get_one(struct control_call *c, const struct conf_row *row,
@@ -131,8 +130,7 @@ control_do_set(struct control_call *c)
 	return 0;
 }
 
-/* --- credentials add
- * ------------------------------------------------------------ */
+/* --- credentials add --------------------------------------------------- */
 
 static uint32_t
 credential_number(struct store *st, const char *name)
@@ -172,8 +170,7 @@ control_do_credentials_add(struct control_call *c)
 	return 0;
 }
 
-/* --- reload
- * ------------------------------------------------------------------- */
+/* --- reload ------------------------------------------------------------ */
 
 static void
 json_names(struct json *j, const char *key, const char *names)
@@ -215,8 +212,7 @@ control_do_reload(struct control_call *c)
 	return 0;
 }
 
-/* --- events
- * ------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------ */
 
 static void
 add_event(void *arg, struct slice json)

@@ -332,7 +332,7 @@ event_tellf(struct event_log *l, uint32_t id, const char *fmt, ...)
 	event_tell(l, &e);
 }
 
-/* --- not too often ------------------------------------------------------ */
+/* --- not too often ----------------------------------------------------- */
 
 /* Events that every request can cause; the rest mark a change of state. */
 static bool

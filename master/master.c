@@ -39,7 +39,7 @@
 #include "shm/base/loop.h"
 #include "shm/base/log.h"
 
-/* --- facts about this host ----------------------------------------------- */
+/* --- facts about this host --------------------------------------------- */
 
 static unsigned
 master_relays(const struct conf *c)
@@ -143,7 +143,7 @@ master_raise_limits(void)
 			 strerror(errno));
 }
 
-/* --- children ------------------------------------------------------------- */
+/* --- children ---------------------------------------------------------- */
 
 static void
 master_on_spawn(void *arg, struct proc *p)
@@ -186,8 +186,7 @@ static const struct supervise_ops supervise_ops = {
     .on_all_gone = master_on_all_gone,
 };
 
-/* --- signals ---------------------------------------------------------------
- */
+/* --- signals ----------------------------------------------------------- */
 
 static void
 master_stop(struct master *m, uint64_t drain_ms, bool at_once)
@@ -274,8 +273,7 @@ master_catch_signals(struct master *m)
 	return 0;
 }
 
-/* --- start ------------------------------------------------------------------
- */
+/* --- start ------------------------------------------------------------- */
 
 /* The exit status for a start that failed. */
 static int

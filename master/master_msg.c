@@ -84,7 +84,7 @@ on_event(struct master *m, struct proc *p, const struct msg_event *in)
 		event_tell_limited(m->events, &e, clock_mono_ns());
 }
 
-/* --- accounts ------------------------------------------------------------ */
+/* --- accounts ---------------------------------------------------------- */
 
 static void
 on_seen(struct master *m, const struct msg_seen *in)
@@ -128,8 +128,7 @@ on_seen(struct master *m, const struct msg_seen *in)
 	}
 }
 
-/* --- reports --------------------------------------------------------------
- */
+/* --- reports ----------------------------------------------------------- */
 
 static void
 on_cloud_status(struct master *m, const struct msg_cloud_status *in)

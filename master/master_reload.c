@@ -51,8 +51,7 @@ master_set_log_level(const struct master *m)
 		log_set_level(level);
 }
 
-/* --- a new file ------------------------------------------------------------
- */
+/* --- a new file -------------------------------------------------------- */
 
 static size_t
 conf_member_size(enum conf_type type)
@@ -225,8 +224,7 @@ master_reload(struct master *m, const char *author, struct conf_errors *e_r)
 	return 0;
 }
 
-/* --- rotated logs -----------------------------------------------------------
- */
+/* --- rotated logs ------------------------------------------------------ */
 
 void
 master_reopen_logs(struct master *m)
@@ -250,8 +248,7 @@ master_reopen_logs(struct master *m)
 	log_info("logs reopened");
 }
 
-/* --- changes in the store ---------------------------------------------------
- */
+/* --- changes in the store ---------------------------------------------- */
 
 struct accounts {
 	struct json json;

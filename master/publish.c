@@ -52,7 +52,7 @@ struct publish {
 	uint8_t body[BODY_MAX];
 };
 
-/* --- segments ------------------------------------------------------------ */
+/* --- segments ---------------------------------------------------------- */
 
 static void
 publish_rotate(void *arg)
@@ -172,7 +172,7 @@ publish_free(struct publish **pp)
 	*pp = NULL;
 }
 
-/* --- what is in force ---------------------------------------------------- */
+/* --- what is in force -------------------------------------------------- */
 
 void
 publish_use(struct publish *p, struct publish_files **files,
@@ -223,7 +223,7 @@ publish_set_number(const struct publish *p)
 	return p->set;
 }
 
-/* --- the parts of a set -------------------------------------------------- */
+/* --- the parts of a set ------------------------------------------------ */
 
 static void
 send_view(struct publish *p, struct proc *c)
@@ -386,8 +386,7 @@ send_files(struct publish *p, struct proc *c)
 		send_listeners(p, c);
 }
 
-/* --- sets ------------------------------------------------------------------
- */
+/* --- sets -------------------------------------------------------------- */
 
 void
 publish_to_new(struct publish *p, struct supervise *s, struct proc *child)

@@ -87,7 +87,7 @@ seen_count(const struct seen *s)
 	return s->n;
 }
 
-/* --- finding -------------------------------------------------------------- */
+/* --- finding ----------------------------------------------------------- */
 
 static void
 seen_copy(char *dst, size_t size, struct slice s)
@@ -231,7 +231,7 @@ seen_find(struct seen *s, struct slice text)
 	return found == NULL ? NULL : &found->a;
 }
 
-/* --- reports --- */
+/* --- reports ----------------------------------------------------------- */
 
 static void
 seen_remember(struct seen_account *a, const struct msg_seen *m, uint64_t now)

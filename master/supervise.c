@@ -139,7 +139,7 @@ supervise_check_programs(const char *bin_dir, char *err, size_t err_size)
 	return 0;
 }
 
-/* --- making --- */
+/* --- making ------------------------------------------------------------ */
 
 static int
 sup_add(struct supervise *s, enum role role, unsigned slot)
@@ -246,7 +246,7 @@ supervise_is_draining(const struct supervise *s)
 	return s->phase != 0;
 }
 
-/* --- starting --- */
+/* --- starting ---------------------------------------------------------- */
 
 /* In the order of the table, each when its turn of the loop comes. */
 void
@@ -315,7 +315,7 @@ proc_start(void *arg)
 	s->ops->on_spawn(s->arg, p);
 }
 
-/* --- ending --- */
+/* --- ending ------------------------------------------------------------ */
 
 static void
 proc_dying(struct proc *p)
@@ -513,7 +513,7 @@ sup_on_msg(void *arg, struct ipc *c, struct ipc_msg *m)
 		p->owner->ops->on_msg(p->owner->arg, p, m);
 }
 
-/* --- the watchdog --- */
+/* --- the watchdog ------------------------------------------------------ */
 
 static void
 proc_watch(struct proc *p, uint64_t now)
@@ -564,7 +564,7 @@ sup_watch(void *arg)
 	loop_timer_set(s->watchdog, pause_ms);
 }
 
-/* --- stopping --- */
+/* --- stopping ---------------------------------------------------------- */
 
 void
 supervise_drain(struct supervise *s, uint64_t ms)
