@@ -29,7 +29,10 @@
 #define CLIENT_ACCEPT_BATCH 16
 #define CLIENT_READ_TURNS   8 /* blocks read in one handler: fairness */
 
-static struct exchange *exchange_spare; /* freed ones, for the next request */
+/* Freed exchanges, for the next requests. */
+#define EXCHANGE_SPARE_MAX 64
+static struct exchange *exchange_spare;
+static size_t exchange_nspare;
 
 static void client_on_event(void *arg);
 static void client_on_timer(void *arg);
@@ -41,10 +44,12 @@ exchange_new(struct relay *w)
 {
 	struct exchange *x = exchange_spare;
 
-	if (x != NULL)
+	if (x != NULL) {
 		exchange_spare = x->next_free;
-	else if ((x = malloc(sizeof(*x))) == NULL)
+		exchange_nspare--;
+	} else if ((x = malloc(sizeof(*x))) == NULL) {
 		return NULL;
+	}
 	/* req is cleared by its parser, up to the fields it fills */
 	memset(x, 0, offsetof(struct exchange, req));
 	memset(&x->req, 0, offsetof(struct http_req, field));
@@ -90,9 +95,14 @@ exchange_end(struct client *c)
 		identity_free(&x->ident);
 	free(x->auth_out);
 	c->x = NULL;
+	w->nexchanges--;
+	if (exchange_nspare >= EXCHANGE_SPARE_MAX) {
+		free(x);
+		return;
+	}
 	x->next_free = exchange_spare;
 	exchange_spare = x;
-	w->nexchanges--;
+	exchange_nspare++;
 }
 
 /* ---- the block ------------------------------------------------------- */
@@ -354,16 +364,27 @@ client_end(struct client *c, enum reason why)
 		loop_stop(w->loop, 0);
 }
 
+/* While bytes of ours wait, the client has as long as for any reply. */
+static void
+client_linger_timer(struct client *c)
+{
+	loop_timer_set(c->timer, wire_blocked(&c->wire)
+				     ? (uint64_t)c->w->c->conf.write_timeout_ms
+				     : CLIENT_LINGER_MS);
+}
+
 /* Own bytes are out; let the peer read them before the close (RFC 9112 9.6) */
 static void
 client_linger(struct client *c)
 {
 	wire_shutdown(&c->wire);
 	client_block_drop(c);
-	if (c->wire.failed || c->eof)
+	if (c->wire.failed || (c->eof && !wire_blocked(&c->wire))) {
 		client_end(c, REASON_OK);
-	else
-		client_enter(c, CLIENT_LINGER);
+		return;
+	}
+	client_enter(c, CLIENT_LINGER);
+	client_linger_timer(c);
 }
 
 static void
@@ -661,10 +682,13 @@ client_run_linger(struct client *c)
 	enum io_result r;
 	size_t n;
 
+	if (!c->wire.shut) {
+		if (!wire_blocked(&c->wire))
+			wire_shutdown(&c->wire);
+		client_linger_timer(c);
+	}
 	if (wire_blocked(&c->wire))
 		return false;
-	if (!c->wire.shut)
-		wire_shutdown(&c->wire);
 	r = wire_read(&c->wire, c->w->scratch, RELAY_SCRATCH, &n);
 	if (r == IO_OK)
 		return true;

@@ -12,7 +12,6 @@
 #include "worker/relay/client.h"
 
 #define REPLY_RETRY_AFTER_S 5 /* of 503: a keeper or token hiccup is over */
-#define REPLY_HEAD_MAX	    131072 /* a 66 kB token in base64, and fields */
 
 static const char *
 reply_phrase(int status)
@@ -128,16 +127,11 @@ reply_send(struct client *c, int status, const char *type, struct slice body,
 	   bool keep)
 {
 	struct exchange *x = c->x;
-	char *mem = malloc(REPLY_HEAD_MAX);
 	struct sbuf b;
 
 	x->status = status;
 	x->reply_started = true;
-	if (mem == NULL) {
-		c->wire.failed = true;
-		return;
-	}
-	sbuf_init(&b, mem, REPLY_HEAD_MAX);
+	sbuf_init(&b, c->w->scratch, RELAY_SCRATCH);
 	reply_head(&b, c, status, type, body.len, keep);
 	if (x->req.method != HTTP_HEAD) {
 		sbuf_slice(&b, body);
@@ -146,7 +140,6 @@ reply_send(struct client *c, int status, const char *type, struct slice body,
 	if (b.cut || wire_write(&c->wire, b.p, b.len) != IO_OK ||
 	    wire_flush(&c->wire) != IO_OK)
 		c->wire.failed = true;
-	free(mem);
 }
 
 void
