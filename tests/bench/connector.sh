@@ -122,6 +122,10 @@ for i in $(seq 600); do
 	sleep 0.1
 done
 echo "pid $pid"
-# The token service is no part of the relay's cost: it ends with the connector.
-( while kill -0 "$pid" 2>/dev/null; do sleep 0.5; done
-  kill "$token" 2>/dev/null; rm -rf "$(dirname "$sock")" ) >/dev/null 2>&1 </dev/null &
+# The token service is no part of the relay's cost: it ends with the connector,
+# or when the driver's session is ended.
+(
+	trap 'kill "$token" 2>/dev/null; rm -rf "$(dirname "$sock")"' EXIT
+	trap 'exit 0' TERM
+	while kill -0 "$pid" 2>/dev/null; do sleep 0.5; done
+) >/dev/null 2>&1 </dev/null &
