@@ -743,8 +743,10 @@ client_run(struct client *c)
 			break;
 		case CLIENT_RELAY:
 			forward_pump(c);
-			/* finished: the next request may be here already */
-			more = c->state == CLIENT_IDLE && client_has_input(c);
+			/* finished: the next request, or the rest of this
+			 * one's body, may be here already */
+			more = c->state != CLIENT_RELAY &&
+			       (c->state != CLIENT_IDLE || client_has_input(c));
 			break;
 		case CLIENT_DRAIN:
 			more = client_run_drain(c);

@@ -384,7 +384,7 @@ forward_unauthorized(struct client *c)
 	    ipc_send(w->cloud, IPC_TOKEN_STALE, 0, body, len, -1) != 0)
 		log_warn("the cloud agent was not told of a stale token");
 	if (x->replays > 0 || !x->held || x->credential == 0 ||
-	    w->cloud == NULL) {
+	    w->cloud == NULL || w->c->conf.token_wait_ms == 0) {
 		client_refuse(c, REASON_CLOUD_UNAUTHORIZED, NULL);
 		return;
 	}

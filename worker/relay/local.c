@@ -34,8 +34,10 @@ static void
 local_send(struct client *c, const char *type, struct slice body)
 {
 	struct exchange *x = c->x;
+	/* A body that was only announced may or may not come. */
 	bool keep = x->req.keep_alive && !c->w->draining &&
-		    (x->body_done || x->req.framing == HTTP_LENGTH);
+		    (x->body_done || (x->req.framing == HTTP_LENGTH &&
+				      !x->req.expect_continue));
 
 	stat_add(c->w->row, STAT_requests_local, 1);
 	x->close_after = !keep;
@@ -84,12 +86,12 @@ local_authenticated(struct client *c)
 		else
 			local_service_page(c);
 		return;
-	case PATH_HEALTH:
+	case PATH_HEALTH: /* by a reload while the keeper worked */
 	case PATH_UNKNOWN:
 	case PATH_BAD:
 		break;
 	}
-	BUG_ON(1); /* local_dispatch() answered these */
+	client_refuse(c, REASON_NOT_FOUND, NULL);
 }
 
 static enum reason

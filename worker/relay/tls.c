@@ -327,9 +327,16 @@ tls_server_ctx(struct relay *w, struct listener *l, char *err, size_t err_size)
 
 /* ---- towards the cloud ----------------------------------------------- */
 
+/* Tickets may come late: not from a connection that was verified against
+ * other issuers, or is another tenant's. */
 static int
-tls_on_session(SSL *ssl UNUSED, SSL_SESSION *s)
+tls_on_session(SSL *ssl, SSL_SESSION *s)
 {
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+	if (SSL_get_SSL_CTX(ssl) != tls.w->cloud_ctx ||
+	    (name != NULL && strcmp(name, tls.w->tenant_host) != 0))
+		return 0;
 	SSL_SESSION_free(tls.cloud_session);
 	tls.cloud_session = s;
 	return 1; /* the reference is ours now */

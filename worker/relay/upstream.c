@@ -76,6 +76,18 @@ upstream_drop(struct upstream **u)
 	*u = NULL;
 }
 
+/* A byte behind the reply, which would be taken for the next one; or an end.
+ * It may be in the TLS layer already, where no event tells of it. */
+static bool
+upstream_has_more(struct upstream *u)
+{
+	char byte;
+	size_t n;
+
+	return wire_read(&u->wire, &byte, 1, &n) != IO_AGAIN ||
+	       u->wire.failed || u->wire.rdhup;
+}
+
 void
 upstream_give(struct upstream **up, bool reusable)
 {
@@ -84,8 +96,8 @@ upstream_give(struct upstream **up, bool reusable)
 
 	*up = NULL;
 	u->client = NULL;
-	if (!reusable || u->wire.failed || u->rpos != u->wpos ||
-	    wire_blocked(&u->wire) || u->wire.rdhup || w->draining ||
+	if (!reusable || u->rpos != u->wpos || upstream_has_more(u) ||
+	    wire_blocked(&u->wire) || w->draining ||
 	    u->addr_serial != w->tv->addr_serial ||
 	    w->nidle >= (size_t)w->c->conf.cloud_pool_max) {
 		upstream_end(u);
@@ -292,6 +304,11 @@ upstream_get(struct client *c, bool fresh)
 		upstream_use(u, c, true);
 		return;
 	}
+	/* gone since the request began: another tenant, or no name any more */
+	if (w->tv->naddr == 0) {
+		forward_on_failed(c, REASON_NO_ADDRESS, NULL);
+		return;
+	}
 	u = calloc(1, sizeof(*u));
 	if (u != NULL) {
 		u->w = w;
@@ -299,6 +316,8 @@ upstream_get(struct client *c, bool fresh)
 		u->timer = loop_timer_new(w->loop, upstream_on_timer, u);
 	}
 	if (u == NULL || u->timer == NULL || w->cloud_ctx == NULL) {
+		if (u != NULL)
+			loop_timer_free(&u->timer);
 		free(u);
 		forward_on_failed(c, REASON_NOMEM, NULL);
 		return;
@@ -363,10 +382,7 @@ upstream_run_tls(struct upstream *u)
 static void
 upstream_run_idle(struct upstream *u)
 {
-	char byte;
-	size_t n;
-
-	if (wire_read(&u->wire, &byte, 1, &n) != IO_AGAIN || u->wire.rdhup)
+	if (upstream_has_more(u))
 		upstream_end(u);
 }
 

@@ -1,0 +1,149 @@
+"""Where one connection's affairs could become another's, or a relay's end:
+what a cloud or a client may do that is neither good nor usual."""
+
+import socket
+import time
+
+import pytest
+
+import soap
+from conftest import using
+from relay_peers import NAME, PATH, ask, own_error, ticket
+
+BODY = soap.acquire_license()
+
+
+@pytest.fixture(scope="module")
+def _edges(module_lab):
+    return module_lab(workers=1, conf='drain_bytes_max = "16M"')
+
+
+@pytest.fixture
+def edges(_edges):
+    """A lab with one relay, so that connections to the cloud are shared."""
+    yield from using(_edges)
+
+
+def old_request(lab, *fields):
+    """The same request as HTTP/1.0 has it."""
+    lines = [f"POST {PATH} HTTP/1.0", f"Content-Length: {len(BODY)}"]
+    lines += [f"{n}: {v}" for n, v in [ticket(lab), *fields] + soap.soap_fields(NAME)]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + BODY
+
+
+def test_broken_chunk_behind_a_large_one(edges):
+    """To an HTTP/1.0 client a chunk's bytes go as they are, and are half way
+    out when the next chunk turns out to be none."""
+    head = "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pid = edges.pid("relay")
+    for size in (100_000, 150_000, 300_000):
+        edges.cloud(clear=True, rules=[{"raw": f"{head}{size:x}\r\n{'x' * size}\r\nzz\r\n",
+                                        "op": NAME, "times": 1}])
+        for tls in (True, False):
+            edges.cloud(clear=True, rules=[
+                {"raw": f"{head}{size:x}\r\n{'x' * size}\r\nzz\r\n", "op": NAME, "times": 1}])
+            with edges.client(tls=tls) as client:
+                client.send(old_request(edges))
+                try:
+                    client.read()
+                except soap.BadReply:
+                    pass
+    assert edges.pid("relay") == pid
+    assert edges.client().get("/healthz").status == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/_wmcs/GetRmsoUri.aspx"])
+def test_announced_body_of_a_local_answer(edges, path):
+    """A client that is answered before its body need not send it: what comes
+    next must not be taken for it."""
+    with edges.client(see_end=True) as client:
+        client.send(client.head("GET", path, [
+            ("Content-Length", "60"), ("Expect", "100-continue")]))
+        reply = client.read()
+        assert reply.get("Connection") == "close"
+        assert client.at_end()
+
+
+def room():
+    """How many bytes a connection on this host takes that nobody reads."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, \
+            socket.create_connection(listener.getsockname()) as silent:
+        sender, _ = listener.accept()
+        with sender:
+            sender.setblocking(False)
+            taken, last = 0, -1
+            while taken != last:
+                last = taken
+                try:
+                    while True:
+                        taken += sender.send(bytes(65_536))
+                except BlockingIOError:
+                    time.sleep(0.05)
+            assert silent
+            return taken
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["open", "half closed"])
+def test_slow_reader_of_a_last_reply(edges, half):
+    """All of it, when nothing but the end of the connection tells where it
+    ends: also what is still here when the cloud has no more."""
+    full = room()
+    sizes = list(range(full - 100_000, full + 200_000, 30_000))
+    edges.cloud(rules=[{"op": NAME, "times": 1, "chunked": True, "chunk_bytes": 60_000,
+                        "reply_bytes": size} for size in sizes])
+    clients = [edges.client(tls=False) for _ in sizes]
+    for client in clients:
+        client.send(old_request(edges))
+        if half:
+            client.sock.shutdown(socket.SHUT_WR)
+    time.sleep(4)
+    got = []
+    for client in clients:
+        with client:
+            got.append(len(client.read().body))
+    assert sorted(got) == sizes
+
+
+def test_bytes_behind_a_reply_are_not_the_next_one(edges):
+    """They fill a block to its last byte, so that none shows behind it."""
+    head = "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n"
+    poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
+    size = 65_536 - len(head % 65_000)
+    with edges.server() as one, edges.server("SHAREPOINT") as two:
+        assert two.call(NAME, BODY).status == 200
+        assert one.call(NAME, BODY).status == 200
+        edges.cloud(rules=[{"raw": head % size + "x" * size + poison, "op": NAME,
+                            "times": 1}])
+        reply = ask(one)
+        assert reply.status == 200 and len(reply.body) == size
+        reply = ask(two)
+        assert b"poison" not in reply.body
+        assert reply.status == 200
+
+
+def test_name_gone_while_a_request_waits_for_a_token(private_lab):
+    """The token comes, and there is no address any more to use it at."""
+    lab = private_lab(workers=1)
+    with lab.server() as server:
+        assert server.call(NAME, BODY).status == 200
+        lab.cloud(rules=[{"op": NAME, "status": 401, "times": 1},
+                         {"part": "token", "delay_ms": 4000}])
+        server.send(server.head("POST", PATH, soap.soap_fields(NAME) + [
+            ("Content-Length", str(len(BODY)))]) + BODY)
+        time.sleep(0.5)
+        lab.edit(cloud_addresses='""')
+        lab.rmsctl("reload")
+        lab.rmsctl("set", "tenant_url", "https://nosuch.lab.test:9")
+        own_error(server.read(), 503, "NO_ADDRESS")
+
+
+def test_no_wait_for_a_token(private_lab):
+    """A wait of 0 is none, not one without end."""
+    lab = private_lab(workers=1, conf="token_wait_ms = 0")
+    with lab.server() as server:
+        assert server.call(NAME, BODY).status == 200
+        lab.cloud(rules=[{"op": NAME, "status": 401, "times": 1},
+                         {"part": "token", "delay_ms": 6000}])
+        start = time.monotonic()
+        own_error(ask(server), 502, "CLOUD_UNAUTHORIZED")
+        assert time.monotonic() - start < 3
