@@ -39,6 +39,17 @@ on_ready(struct master *m, struct proc *p, const struct msg_set *set)
 static void
 on_accusation(struct master *m, struct proc *from, struct slice detail)
 {
+	char own[128];
+
+	if (from->role == ROLE_RELAY) {
+		/* A relay is trusted less than whom it accuses: it is the one
+		 * that is replaced, and with it the channel.  Or a relay that
+		 * was taken over could keep the keeper from working. */
+		snprintf(own, sizeof(own), "its channel broke: %.*s",
+			 (int)MIN(detail.len, (size_t)90), detail.p);
+		supervise_lied(from, own);
+		return;
+	}
 	for (size_t i = 0; i < supervise_count(m->supervise); i++) {
 		struct proc *p = supervise_proc(m->supervise, i);
 		char name[32], why[128];

@@ -189,6 +189,19 @@ child_event(struct child *c, const struct msg_event *e)
 			 e->detail.p == NULL ? "" : e->detail.p);
 }
 
+void
+child_accuse(struct child *c, enum role who, unsigned slot, const char *why)
+{
+	char text[160];
+	struct msg_event e = {.id = 3103};
+
+	snprintf(text, sizeof(text), "%s in slot %u, to the %s: %s",
+		 role_name(who), slot, role_name(c->role), why);
+	log_err("%s", text);
+	e.detail = slice_of(text);
+	child_event(c, &e);
+}
+
 /* Reads the set of start-up messages; 0 or -errno. */
 static int
 child_read_set(struct child_run *r)

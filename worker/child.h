@@ -63,4 +63,12 @@ int child_main(enum role role, int argc, char **argv,
  * full, which is logged. */
 void child_event(struct child *c, const struct msg_event *e);
 
+/*
+ * A neighbour broke ipc_msgs.def on its channel to us.  The master cannot see
+ * that channel: it is told (event 3103), ends the liar and starts another,
+ * and with it comes a new channel.
+ */
+void child_accuse(struct child *c, enum role who, unsigned slot,
+		  const char *why);
+
 #endif

@@ -15,6 +15,7 @@
 #include "shm/base/log.h"
 #include "shm/ipc.h"
 #include "shm/msg.h"
+#include "worker/child.h"
 
 /* News that wait are all the same. */
 #define RELAY_QUEUE 64
@@ -39,7 +40,7 @@ relays_on_end(void *arg, struct ipc *ch, enum ipc_end end, const char *why)
 	struct relays *r = arg;
 
 	if (end == IPC_LIED)
-		log_err("relay %u broke the rules: %s", ipc_peer_slot(ch), why);
+		child_accuse(r->c, ROLE_RELAY, ipc_peer_slot(ch), why);
 	for (size_t i = 0; i < RELAY_MAX; i++)
 		if (r->peer[i].ipc == ch)
 			ipc_free(&r->peer[i].ipc);
@@ -80,9 +81,10 @@ relays_fini(struct relays *r)
 }
 
 void
-relays_open(struct relays *r, struct loop *l, relays_stale_fn *fn, void *arg)
+relays_open(struct relays *r, struct child *c, relays_stale_fn *fn, void *arg)
 {
-	r->loop = l;
+	r->c = c;
+	r->loop = c->loop;
 	r->on_stale = fn;
 	r->arg = arg;
 	for (unsigned i = 0; i < RELAY_MAX; i++)

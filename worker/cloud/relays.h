@@ -13,7 +13,10 @@ struct loop;
 
 typedef void relays_stale_fn(void *arg, uint32_t credential, uint64_t serial);
 
+struct child;
+
 struct relays {
+	struct child *c;   /* borrowed, from relays_open() on */
 	struct loop *loop; /* NULL until relays_open() */
 	relays_stale_fn *on_stale;
 	void *arg;
@@ -26,7 +29,7 @@ struct relays {
 void relays_init(struct relays *r);
 void relays_fini(struct relays *r);
 /* From now on there is a loop: opens what waits, and later ones at once. */
-void relays_open(struct relays *r, struct loop *l, relays_stale_fn *fn,
+void relays_open(struct relays *r, struct child *c, relays_stale_fn *fn,
 		 void *arg);
 /* A PEER message; takes its descriptor.  A slot's new channel replaces its
  * old one.  0 or -EPROTO. */

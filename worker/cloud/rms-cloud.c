@@ -350,7 +350,7 @@ agent_on_conf(struct child *c, bool first)
 		if (rc != 0)
 			return rc;
 	}
-	relays_open(&a->relays, c->loop, agent_on_stale, a);
+	relays_open(&a->relays, c, agent_on_stale, a);
 	if (!conf_token_url(&c->conf, token_url, sizeof(token_url)))
 		token_url[0] = '\0';
 	rc = agent_apply_ca(a);

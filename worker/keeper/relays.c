@@ -83,14 +83,7 @@ relay_end(struct relays *r, unsigned slot)
 static void
 relay_lied(struct relays *r, unsigned slot, const char *why)
 {
-	struct msg_event e = {.id = 3103};
-	char text[128];
-
-	snprintf(text, sizeof(text), "relay in slot %u, to the keeper: %s",
-		 slot, why);
-	log_err("%s", text);
-	e.detail = slice_of(text);
-	child_event(r->c, &e);
+	child_accuse(r->c, ROLE_RELAY, slot, why);
 	relay_end(r, slot);
 }
 

@@ -145,7 +145,8 @@ relay_on_peer_end(void *arg, struct ipc *ch, enum ipc_end end, const char *why)
 	struct relay *w = arg;
 
 	log_info("channel to the %s ended (%s)", role_name(ipc_peer(ch)), why);
-	(void)end; /* whatever it was: the master sees to a new one */
+	if (end != IPC_CLOSED)
+		child_accuse(w->c, ipc_peer(ch), 0, why);
 	if (ch == w->keeper) {
 		ipc_free(&w->keeper);
 		tlskey_keeper_gone();
@@ -401,34 +402,65 @@ relay_on_accept(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 	client_accept(arg);
 }
 
+static void
+relay_close_listener(struct listener *l)
+{
+	if (l->ev != NULL)
+		event_free(l->ev);
+	l->ev = NULL;
+	fd_close(&l->fd);
+	SSL_CTX_free(l->ctx); /* connections hold their own reference */
+	l->ctx = NULL;
+}
+
 static int
-relay_set_listener(struct relay *w, struct listener *l)
+relay_set_cert(struct relay *w, struct listener *l)
 {
 	const struct conf_listener *cl = &w->c->conf.listener[l->index];
 	char err[256];
+	int r;
 
-	if (l->index >= w->c->conf.nlisteners || l->fd < 0)
+	if (!cl->tls) {
+		SSL_CTX_free(l->ctx);
+		l->ctx = NULL;
 		return 0;
-	if (cl->tls && l->pem_new) {
-		int r = tls_server_ctx(w, l, err, sizeof(err));
-
+	}
+	if (l->pem_new) {
+		r = tls_server_ctx(w, l, err, sizeof(err));
 		if (r != 0) {
 			log_err("listener %s: %s", cl->name, err);
 			return r;
 		}
 		l->pem_new = false;
 	}
-	if (cl->tls && l->ctx == NULL) {
+	if (l->ctx == NULL) {
 		log_err("listener %s: no certificate", cl->name);
 		return -EINVAL;
 	}
-	if (l->ev != NULL || w->draining)
+	return 0;
+}
+
+static int
+relay_set_listener(struct relay *w, struct listener *l)
+{
+	int r;
+
+	if (l->index >= w->c->conf.nlisteners) {
+		relay_close_listener(l); /* the newest set has it no more */
 		return 0;
+	}
+	if (l->fd < 0)
+		return 0;
+	r = relay_set_cert(w, l);
+	/* with the old certificate when the new one is of no use; never TLS
+	 * without one */
+	if (l->ev != NULL || w->draining || (r != 0 && l->ctx == NULL))
+		return r;
 	l->ev = event_new(loop_base(w->loop), l->fd, EV_READ | EV_PERSIST,
 			  relay_on_accept, l);
 	if (l->ev == NULL || event_add(l->ev, NULL) != 0)
 		return -ENOMEM;
-	return 0;
+	return r;
 }
 
 static void
@@ -506,8 +538,11 @@ relay_on_conf(struct child *c, bool first)
 	relay_set_tenant(w);
 	if (r == 0)
 		r = relay_set_cloud(w);
-	for (size_t i = 0; r == 0 && i < CONF_LISTENERS_MAX; i++)
-		r = relay_set_listener(w, &w->listener[i]);
+	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++) {
+		int e = relay_set_listener(w, &w->listener[i]);
+
+		r = r == 0 ? e : r;
+	}
 	w->token_seq = 0; /* host and scheme may have changed */
 	relay_token_refresh(w);
 	if (strcmp(before, w->tenant_base) != 0) {
