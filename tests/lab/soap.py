@@ -200,7 +200,8 @@ class Client:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.tls:
             sock = self.context.wrap_socket(sock, server_hostname=self.host,
-                                            session=self.session)
+                                            session=self.session,
+                                            suppress_ragged_eofs=False)
         self.sock, self._in = sock, b""
         return self
 

@@ -70,9 +70,9 @@ def test_expect_is_answered_by_us(lab):
     with lab.server() as server:
         reply = server.call(NAME, BODY, expect=True, eager=True)
         assert reply.status == 200 and reply.interim == [100]
-        # The body did not wait for the word: none is needed.
+        # The body does not wait for the word: it may come or not.
         reply = ask(server, ("Expect", "100-continue"))
-        assert reply.status == 200 and reply.interim == []
+        assert reply.status == 200 and reply.interim in ([], [100])
     fields = dict(map(tuple, lab.cloud()["last"]["fields"]))
     assert "Expect" not in fields and lab.cloud()["total"] == 2
 

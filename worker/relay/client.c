@@ -331,6 +331,17 @@ client_free(void *arg)
 	free(c);
 }
 
+/* The reply broke off: its end must not look like a good one to a client
+ * that reads up to the end of the connection.  RST, and no close_notify. */
+static void
+client_cut(struct client *c)
+{
+	const struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+	setsockopt(c->wire.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	c->wire.failed = true;
+}
+
 void
 client_end(struct client *c, enum reason why)
 {
@@ -344,6 +355,8 @@ client_end(struct client *c, enum reason why)
 			c->x->reason = why;
 			tell_failure(c, why, NULL);
 		}
+		if (c->x->reply_started && !c->x->reply_done)
+			client_cut(c);
 		exchange_end(c);
 	}
 	log_debug("client %s ends: %s", c->address, reason_row(why)->name);
@@ -427,17 +440,19 @@ client_finish(struct client *c, enum reason why)
 
 /* Refusals after which the framing of the connection is not in doubt. */
 static const bool client_keeps[REASON_MAX] = {
-    [REASON_AUTH_REQUIRED] = true,	[REASON_AUTH_CONTINUE] = true,
-    [REASON_AUTH_FAILED] = true,	[REASON_AUTH_BUSY] = true,
-    [REASON_AUTH_DOWN] = true,		[REASON_AUTH_TIMEOUT] = true,
-    [REASON_AUTH_DENIED] = true,	[REASON_AUTH_EXPIRED] = true,
-    [REASON_TABLE_EMPTY] = true,	[REASON_NO_TABLE] = true,
-    [REASON_NO_TENANT] = true,		[REASON_NO_CREDENTIAL] = true,
-    [REASON_NO_TOKEN] = true,		[REASON_NO_ADDRESS] = true,
-    [REASON_NOT_FOUND] = true,		[REASON_METHOD] = true,
-    [REASON_CLOUD_CONNECT] = true,	[REASON_CLOUD_CONNECT_SLOW] = true,
-    [REASON_CLOUD_TLS] = true,		[REASON_CLOUD_CERT] = true,
-    [REASON_CLOUD_UNAUTHORIZED] = true,
+    [REASON_AUTH_REQUIRED] = true,   [REASON_AUTH_CONTINUE] = true,
+    [REASON_AUTH_FAILED] = true,     [REASON_AUTH_BUSY] = true,
+    [REASON_AUTH_DOWN] = true,	     [REASON_AUTH_TIMEOUT] = true,
+    [REASON_AUTH_DENIED] = true,     [REASON_AUTH_EXPIRED] = true,
+    [REASON_TABLE_EMPTY] = true,     [REASON_NO_TABLE] = true,
+    [REASON_NO_TENANT] = true,	     [REASON_NO_CREDENTIAL] = true,
+    [REASON_NO_TOKEN] = true,	     [REASON_NO_ADDRESS] = true,
+    [REASON_NOT_FOUND] = true,	     [REASON_METHOD] = true,
+    [REASON_CLOUD_CONNECT] = true,   [REASON_CLOUD_CONNECT_SLOW] = true,
+    [REASON_CLOUD_TLS] = true,	     [REASON_CLOUD_CERT] = true,
+    [REASON_CLOUD_IO] = true,	     [REASON_CLOUD_CLOSED] = true,
+    [REASON_CLOUD_SLOW] = true,	     [REASON_CLOUD_SLOW_BODY] = true,
+    [REASON_CLOUD_BAD_REPLY] = true, [REASON_CLOUD_UNAUTHORIZED] = true,
 };
 
 /* May the connection go on after a refusal?  Not when the framing is in
@@ -806,6 +821,9 @@ client_on_timer(void *arg)
 	case CLIENT_CLOSED:
 		break;
 	}
+	/* after a refusal its body may be here already, to be thrown away */
+	if (c->state != CLIENT_CLOSED)
+		client_run(c);
 }
 
 static void

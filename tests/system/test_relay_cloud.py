@@ -1,0 +1,584 @@
+"""The relay and the cloud when one of them, the network between them or the
+token service is not as it should be."""
+
+import contextlib
+import itertools
+import os
+import re
+import shutil
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+import cloud_peers
+import labctl
+import pki
+import services
+import soap
+import standin_soap
+from conftest import using
+from procs import run, wait_until
+from relay_peers import NAME, PATH, ask, own_error, ticket
+
+BODY = soap.acquire_license()
+LARGE = soap.acquire_issuance_license(size=2 << 20)  # more than a relay holds
+CONF = "\n".join((
+    'cloud_connect_timeout_ms = "500ms"', 'cloud_tls_timeout_ms = "600ms"',
+    'cloud_reply_timeout_ms = "700ms"', 'cloud_body_timeout_ms = "700ms"',
+    'write_timeout_ms = "900ms"', 'token_wait_ms = "1500ms"', 'token_timeout_ms = "1s"',
+    'token_retry_max_ms = "300ms"', 'dns_ttl_min_ms = "100ms"', 'dns_ttl_max_ms = "200ms"'))
+
+
+@pytest.fixture(scope="module")
+def _small(module_lab):
+    return module_lab(workers=1, conf=CONF)
+
+
+@pytest.fixture
+def small(_small):
+    """A lab with one relay and small time-outs towards the cloud."""
+    yield from using(_small)
+
+
+@pytest.fixture
+def server(small):
+    """A connection that has authenticated, and a pooled one to the cloud."""
+    with small.server() as made:
+        assert made.call(NAME, BODY).status == 200
+        small.cloud(reset=True)
+        yield made
+
+
+def expected(lab, size=None):
+    fields = {n.lower(): v for n, v in soap.soap_fields(NAME)}
+    reply = standin_soap.answer(lab.env["CLOUD_URL"], services.BY_NAME[NAME].paths[0], fields,
+                                BODY)
+    return (standin_soap.sized(reply, size) if size else reply).body
+
+
+def failed(lab, reply, status, reason, fault):
+    """Checks the error that the caller gets, the log's line and the event;
+    the event's reason."""
+    text = own_error(reply, status, reason)
+    assert f"fault of: {fault};" in text, text
+    line = lab.access(reply)
+    assert (line["status"], line["end"]) == (status, reason)
+    return text
+
+
+class Peer:
+    """A server in the place of the cloud that does as serve(socket) says."""
+
+    def __init__(self, lab, serve, certificate=None):
+        self.lab, self.serve = lab, serve
+        self.context = None
+        if certificate:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(certificate + ".pem", certificate + ".key")
+        self.connections, self.received, self.open = 0, 0, True
+        self.sockets = []
+
+    def __enter__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+        self.lab.rmsctl("set", "tenant_url", f"https://{labctl.TENANT_HOST}:{self.port}")
+        self.lab.wait_ready()
+        return self
+
+    def __exit__(self, *_):
+        self.open = False
+        for sock in [self.listener] + self.sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+        self.lab.rmsctl("set", "tenant_url", self.lab.env["CLOUD_URL"])
+        self.lab.wait_ready()
+
+    def _accept(self):
+        while self.open:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self.sockets.append(sock)
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock):
+        try:
+            if self.context:
+                sock = self.context.wrap_socket(sock, server_side=True)
+                self.sockets.append(sock)
+            self.serve(self, sock)
+        except (OSError, ValueError):
+            pass
+
+    def read_for_ever(self, sock):
+        while data := sock.recv(65536):
+            self.received += len(data)
+
+
+# ---- not to be reached ---------------------------------------------------------
+
+def test_cloud_is_down(small, server):
+    small.cloud(listening={"soap": False})
+    text = failed(small, ask(server), 502, "CLOUD_CONNECT", "network")
+    assert f"127.0.0.1:{small.ports['cloud']}: Connection refused" in text
+    assert "Connection refused" in small.event(3107, level="error")["reason"]
+    told = small.event(3000, level="error", account="exch01$@LAB.TEST")
+    assert told["reason"].startswith("CLOUD_CONNECT, fault of the network")
+    small.cloud(listening={"soap": True})
+    assert ask(server).status == 200  # on the same connection
+    assert small.event(1104)
+
+
+def test_cloud_does_not_answer(small, server):
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port, fillers = full.getsockname()[1], [socket.socket() for _ in range(4)]
+        for filler in fillers:  # from the second on they wait
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        small.rmsctl("set", "tenant_url", f"https://{labctl.TENANT_HOST}:{port}")
+        try:
+            small.wait_ready()
+            failed(small, ask(server), 504, "CLOUD_CONNECT_SLOW", "network")
+        finally:
+            small.rmsctl("set", "tenant_url", small.env["CLOUD_URL"])
+            for filler in fillers:
+                filler.close()
+    small.wait_ready()
+    assert ask(server).status == 200
+
+
+def test_handshake_that_does_not_end(small, server):
+    with Peer(small, Peer.read_for_ever) as peer:
+        text = failed(small, ask(server), 502, "CLOUD_TLS", "network")
+        assert "took too long" in text and peer.connections == 1
+    assert ask(server).status == 200
+
+
+@pytest.mark.parametrize("what", ["other CA", "wrong name", "expired", "self-signed"])
+def test_wrong_certificate(small, server, tmp_path, what):
+    directory = str(tmp_path)
+    if what in ("other CA", "self-signed"):
+        pki.make_ca(directory)
+    else:
+        for name in ("ca.pem", "ca.key"):
+            shutil.copy(small.path("tls/" + name), directory)
+    names = ["DNS:other.lab.test"] if what == "wrong name" else ["DNS:" + labctl.TENANT_HOST]
+    certificate = str(tmp_path / "peer")
+    if what == "self-signed":
+        run(["openssl", "req", "-new", "-x509", "-newkey", "ec", "-pkeyopt",
+             "ec_paramgen_curve:P-256", "-nodes", "-keyout", certificate + ".key",
+             "-out", certificate + ".pem", "-subj", "/CN=" + labctl.TENANT_HOST,
+             "-addext", "subjectAltName=" + names[0]])
+    else:
+        pki.make_certificate(directory, "peer", names, pki.EC,
+                             days=-1 if what == "expired" else 30)
+    with Peer(small, Peer.read_for_ever, certificate) as peer:
+        text = failed(small, ask(server), 502, "CLOUD_CERT", "network")
+        words = {"other CA": "self-signed certificate in certificate chain", "wrong name": "ostname mismatch",
+                 "expired": "has expired", "self-signed": "self-signed certificate (cert"}[what]
+        assert words in text, text
+        # It said who it is; it was told nothing.
+        assert peer.connections == 1 and peer.received == 0
+        assert wait_until(lambda: any(words in e["reason"] for e in small.new("EVENT_LOG")
+                                      if e["id"] in (3106, 3000)), 3)
+    assert ask(server).status == 200
+
+
+def test_name_that_does_not_resolve(private_lab):
+    dns = cloud_peers.Dns()
+    dns.records[labctl.TENANT_HOST] = [("A", "127.0.0.1", 1)]
+    lab = private_lab(workers=1, conf=CONF + f'\ncloud_addresses = ""\n'
+                      f'dns_servers = "127.0.0.1:{dns.port}"')
+    with lab.server() as server:
+        assert server.call(NAME, BODY).status == 200
+        # What was known stays in use.
+        dns.records[labctl.TENANT_HOST] = cloud_peers.SERVFAIL
+        assert lab.event(2102, level="warning")
+        assert ask(server).status == 200
+        lab.rmsctl("set", "tenant_url", "https://nowhere.lab.test")
+        assert "nowhere.lab.test" in lab.event(3105, level="error")["reason"]
+        reply = ask(server)
+        failed(lab, reply, 503, "NO_ADDRESS", "network")
+        assert int(reply.get("Retry-After")) > 0
+        assert server.get("/healthz").status == 200
+        dns.records[labctl.TENANT_HOST] = [("A", "127.0.0.1", 1)]
+        lab.rmsctl("set", "tenant_url", lab.env["CLOUD_URL"])
+        lab.wait_ready()
+        assert ask(server).status == 200
+    dns.close()
+
+
+# ---- connections that die ------------------------------------------------------------
+
+def test_stale_connection_is_retried_once(small, server):
+    before = small.counters()
+    small.cloud(rules=[{"op": NAME, "drop": "before", "times": 1}])
+    reply = ask(server)
+    assert reply.status == 200 and reply.body == expected(small)
+    assert small.counters()["up_retries"] == before["up_retries"] + 1
+    assert small.cloud()["total"] == 2 and small.access(reply)["retries"] == 1
+    small.cloud(reset=True, rules=[{"op": NAME, "drop": "before"}])
+    failed(small, ask(server), 502, "CLOUD_CLOSED", "cloud")
+    assert small.cloud()["total"] == 2
+
+
+def test_fresh_connection_is_not(small, server):
+    small.cloud(rules=[{"op": NAME, "close": True, "times": 1}])
+    assert ask(server).status == 200
+    small.cloud(reset=True, clear=True, rules=[{"op": NAME, "drop": "before"}])
+    failed(small, ask(server), 502, "CLOUD_CLOSED", "cloud")
+    assert small.cloud()["total"] == 1
+    small.cloud(clear=True)
+    assert ask(server).status == 200
+
+
+def test_request_that_is_not_held_any_more(small, server):
+    """Too large to be kept: it cannot be sent again, and is not."""
+    small.cloud(rules=[{"op": "AcquireIssuanceLicense", "drop": "before"}])
+    failed(small, server.call("AcquireIssuanceLicense", LARGE), 502, "CLOUD_CLOSED", "cloud")
+    assert small.cloud()["total"] == 1
+
+
+def test_idle_connections_that_the_cloud_closes(small, server):
+    for _ in range(10):
+        small.cloud(drop_connections=True)
+        assert ask(server).status == 200
+    assert small.cloud()["total"] == 10
+
+
+def test_dropped_in_the_head_of_the_reply(small, server):
+    small.cloud(rules=[{"op": NAME, "drop": "head"}])
+    failed(small, ask(server), 502, "CLOUD_CLOSED", "cloud")
+    assert small.cloud()["total"] == 1  # a byte came: no second try
+    small.cloud(clear=True)
+    assert ask(server).status == 200
+
+
+_addresses = itertools.count(1)  # an event of the same caller is held back for a minute
+CUTS = [{"drop": "middle"}, {"truncate": 5000}, {"drop": "middle", "chunked": True},
+        {"truncate": 5000, "chunked": True}, {"drop": "middle", "until_close": True},
+        {"stall": "middle"}, {"stall": "middle", "chunked": True}]
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
+@pytest.mark.parametrize("cut", CUTS, ids=lambda c: "-".join(map(str, c)))
+def test_part_of_a_reply_is_not_taken_for_the_whole(small, tls, cut):
+    with small.server(tls=tls, source=f"127.0.2.{next(_addresses)}") as server:
+        assert server.call(NAME, BODY).status == 200
+        small.cloud(rules=[dict(cut, op=NAME)])
+        with pytest.raises(soap.BadReply, match="body ended|closed|lost"):
+            ask(server)
+    end = "CLOUD_SLOW_BODY" if "stall" in cut else "CLOUD_CLOSED"
+    line = small.wait_line("ACCESS_LOG", lambda l: l["end"] == end)
+    assert line["status"] == 200 and line["bytes_out"] < len(expected(small))
+    assert small.event(3000)["request_id"] == line["request_id"]
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
+def test_nor_by_a_client_that_reads_to_the_end(small, tls):
+    """HTTP/1.0 knows a body's end by the connection's: it must not be clean."""
+    small.cloud(rules=[{"op": NAME, "chunked": True, "drop": "middle"}])
+    with small.client(tls=tls) as client:
+        fields = soap.soap_fields(NAME) + [ticket(small), ("Content-Length", str(len(BODY)))]
+        client.send(client.head("POST", PATH, fields).replace(b"HTTP/1.1", b"HTTP/1.0") + BODY)
+        with pytest.raises((soap.BadReply, OSError)):
+            client.read()
+
+
+# ---- replies that are wrong --------------------------------------------------------------
+
+OK = "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
+BAD = {
+    "length and chunked": OK + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": OK + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    "length twice": OK + "Content-Length: 5, 5\r\n\r\nhello",
+    "negative length": OK + "Content-Length: -1\r\n\r\nhello",
+    "gzip, chunked": OK + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "bare LF": OK.replace("\r\n", "\n") + "Content-Length: 5\n\nhello",
+    "folded": OK + "X: a\r\n b\r\nContent-Length: 5\r\n\r\nhello",
+    "blank before the colon": OK + "Content-Length : 5\r\n\r\nhello",
+    "NUL": OK + "X: a\0b\r\nContent-Length: 5\r\n\r\nhello",
+    "HTTP/2": OK.replace("1.1", "2.0") + "Content-Length: 5\r\n\r\nhello",
+    "no status": "HTTP/1.1\r\n\r\n",
+    "status 20": OK.replace("200", "20") + "Content-Length: 0\r\n\r\n",
+    "101": "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "not HTTP": "SSH-2.0-OpenSSH\r\n\r\n",
+    "endless head": OK + "X: " + "x" * 70_000,
+    "too many fields": OK + "X: y\r\n" * 300 + "Content-Length: 5\r\n\r\nhello",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_malformed_replies(small, server, name):
+    small.cloud(rules=[{"op": NAME, "raw": BAD[name]}])
+    failed(small, ask(server), 502, "CLOUD_BAD_REPLY", "cloud")
+    small.cloud(clear=True)
+    assert ask(server).status == 200
+
+
+@pytest.mark.parametrize("body", ["5 \r\nhello\r\n0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n",
+                                  "5\r\nhello!\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n"])
+def test_malformed_chunks(small, server, body):
+    small.cloud(rules=[{"op": NAME, "raw": OK + "Transfer-Encoding: chunked\r\n\r\n" + body}])
+    with pytest.raises(soap.BadReply):
+        ask(server)
+    assert small.wait_line("ACCESS_LOG", lambda l: l["end"] == "CLOUD_BAD_REPLY")
+
+
+def test_more_than_was_asked_for_is_nobodys(small, server):
+    """A second reply behind the first must not answer the next request."""
+    second = OK + "Content-Length: 4\r\n\r\nevil"
+    small.cloud(rules=[{"op": NAME, "times": 1,
+                        "raw": OK + "Content-Length: 5\r\n\r\nhello" + second}])
+    assert ask(server).body == b"hello"
+    for _ in range(3):
+        assert ask(server).body == expected(small)
+
+
+def test_reply_that_overtakes_its_request(small, server):
+    """413 after the head: it passes at once, and nothing more is read."""
+    server.see_end = True
+    small.cloud(rules=[{"early": True, "status": 413}])
+    server.send(server.head("POST", PATH, soap.soap_fields(NAME) + [
+        ("Content-Length", str(len(BODY)))]) + BODY[:10])
+    reply = server.read()
+    assert reply.status == 413 and reply.body == b"early\n"
+    assert reply.get("Connection") == "close" and server.at_end()
+
+
+@pytest.mark.parametrize("rule", [
+    {"status": 429, "retry_after": 17}, {"status": 503, "retry_after": 30},
+    {"status": 503, "body": "<busy/>", "content_type": "text/xml"}, {"status": 403},
+    {"status": 404}, {"status": 500, "body": "no", "content_type": "text/plain"}],
+    ids=lambda r: str(r["status"]))
+def test_what_the_cloud_says_passes(small, server, rule):
+    small.cloud(rules=[dict(rule, op=NAME, times=1)])
+    reply = ask(server)
+    assert reply.status == rule["status"] and reply.body.decode() == rule.get("body", "")
+    assert reply.get("Retry-After") == (str(rule["retry_after"]) if "retry_after" in rule else None)
+    assert b"RmsConnector" not in reply.body
+    assert ask(server).status == 200
+    assert small.cloud()["total"] == 2  # and it is not tried again
+
+
+# ---- slow -----------------------------------------------------------------------------------
+
+def test_cloud_is_slow(small, server):
+    small.cloud(rules=[{"op": NAME, "delay_ms": 1500, "times": 1}])
+    start = time.monotonic()
+    failed(small, ask(server), 504, "CLOUD_SLOW", "cloud")
+    assert 0.6 < time.monotonic() - start < 5
+    small.cloud(rules=[{"op": NAME, "stall": "head", "times": 1}])
+    failed(small, ask(server), 504, "CLOUD_SLOW", "cloud")
+    small.cloud(clear=True)
+    # Slow, but never as slow as that.
+    small.cloud(rules=[{"op": NAME, "trickle": {"bytes": 4000, "every_ms": 150}}])
+    reply = ask(server)
+    assert reply.status == 200 and reply.body == expected(small)
+    assert small.access(reply)["service_ms"] > 700
+
+
+def rss(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1]) << 10
+
+
+def test_client_that_does_not_read(small):
+    """What it does not take stays with the cloud; then the time is over."""
+    size, clients, pid = 20 << 20, [], small.pid("relay")
+    small.cloud(rules=[{"op": NAME, "reply_bytes": size}])
+    before = rss(pid)
+    with small.server() as reader:
+        for tls in (True, False):
+            client = small.server(tls=tls)
+            clients.append(client)
+            client.connect().sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            client.send(client.head("POST", PATH, soap.soap_fields(NAME) + [
+                ticket(small), ("Content-Length", str(len(BODY)))]) + BODY)
+        peak = [0]
+
+        def over():
+            peak[0] = max(peak[0], rss(pid))
+            return sum(l["end"] == "CLIENT_SLOW_WRITE" for l in small.new("ACCESS_LOG")) == 2
+        assert wait_until(over, 10, 0.02), small.new("ACCESS_LOG")
+        assert peak[0] - before < 8 << 20, f"{before} grew to {peak[0]}"
+        # One who reads slowly gets it all.
+        small.cloud(clear=True, rules=[{"op": NAME, "reply_bytes": 8 << 20}])
+        reader.connect().sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        reply = reader.call(NAME, BODY)
+        assert reply.status == 200 and reply.body == expected(small, 8 << 20)
+    for client in clients:
+        client.close()
+
+
+def test_cloud_that_does_not_read(small, server):
+    """A large request waits with the client, not in the relay."""
+    pid, body = small.pid("relay"), soap.acquire_issuance_license(size=15 << 20)
+    stop = threading.Event()
+    with Peer(small, lambda peer, sock: stop.wait(20), small.path("tls/cloud")) as peer:
+        before, peak, done = rss(pid), [0], []
+        # Within that time the connection may break: who sends goes on sending.
+        def send():
+            try:
+                done.append(server.call("AcquireIssuanceLicense", body))
+            except (OSError, soap.BadReply) as error:
+                done.append(error)
+        thread = threading.Thread(target=send)
+        thread.start()
+
+        def over():
+            peak[0] = max(peak[0], rss(pid))
+            return any(l["end"] == "CLOUD_SLOW_BODY" for l in small.new("ACCESS_LOG"))
+        assert wait_until(over, 10, 0.02), small.new("ACCESS_LOG")
+        thread.join(10)
+        stop.set()
+        assert done and peer.connections == 1
+        assert peak[0] - before < 8 << 20, f"{before} grew to {peak[0]}"
+    line = small.wait_line("ACCESS_LOG", lambda l: l["end"] == "CLOUD_SLOW_BODY")
+    assert line["status"] == 504 and line["bytes_in"] < len(body)
+
+
+# ---- tokens --------------------------------------------------------------------------------
+
+def test_refused_token_is_replaced_and_the_request_repeated(small, server):
+    before = small.counters()["token_replays"]
+    small.cloud(expire_tokens=True)
+    reply = ask(server)
+    assert reply.status == 200 and reply.body == expected(small)
+    assert small.counters()["token_replays"] == before + 1
+    figures = small.cloud()
+    assert figures["statuses"] == {"401": 1, "200": 1} and figures["tokens"]["issued"] >= 1
+    assert not reply.all("WWW-Authenticate")
+    assert ask(server).status == 200 and small.counters()["token_replays"] == before + 1
+
+
+def test_token_is_refused_always(small, server):
+    small.cloud(rules=[{"op": NAME, "status": 401}])
+    reply = ask(server)
+    failed(small, reply, 502, "CLOUD_UNAUTHORIZED", "cloud")
+    assert not reply.all("WWW-Authenticate")  # the client's credentials are good
+    assert small.cloud()["total"] == 2
+    small.cloud(clear=True)
+    assert ask(server).status == 200
+
+
+def test_large_request_with_a_refused_token(small, server):
+    """It cannot be repeated by us; the caller is told that it may be."""
+    small.cloud(expire_tokens=True)
+    failed(small, server.call("AcquireIssuanceLicense", LARGE), 502, "CLOUD_UNAUTHORIZED",
+           "cloud")
+    assert wait_until(lambda: server.call("AcquireIssuanceLicense", LARGE).status == 200, 5, 0.1)
+
+
+ANSWERS = {
+    "400": ({"status": 400, "body": '{"error":"invalid_scope","error_description":'
+             '"AADSTS70011: no such scope"}', "content_type": "application/json"}, "AADSTS70011"),
+    "401": ({"status": 401, "body": '{"error":"invalid_client","error_description":'
+             '"AADSTS7000215: Invalid client secret"}', "content_type": "application/json"},
+            "AADSTS7000215"),
+    "500": ({"status": 500, "body": "oops", "content_type": "text/plain"}, "500"),
+    "html": ({"body": "<html><body>Sign in</body></html>", "content_type": "text/html"}, ""),
+    "nothing": ({"drop": "before"}, ""),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_no_token_to_be_had(small, server, name):
+    """A credential without token: its role is refused, the others go on."""
+    rule, words = ANSWERS[name]
+    small.cloud(rules=[dict(rule, part="token")])
+    small.rmsctl("credentials", "add", "c-" + name, "--client-id", labctl.CLIENT_ID,
+                 "--secret-file", small.path("client.secret"))
+    small.rmsctl("set", "credential_fci", "c-" + name)
+    try:
+        told = small.event(3100, level="error")
+        assert words in told["reason"], told
+        with small.server("FCI") as fci:
+            reply = fci.call(NAME, BODY)
+            failed(small, reply, 503, "NO_TOKEN", "cloud")
+            assert int(reply.get("Retry-After")) > 0
+            assert ask(server).status == 200
+            assert small.cloud()["total"] == 1
+            small.cloud(clear=True)
+            small.wait_ready()
+            assert ask(fci).status == 200
+        assert small.event(1102)
+        assert labctl.CLIENT_ID in small.cloud()["by_client"]
+    finally:
+        small.cloud(clear=True)
+        small.rmsctl("set", "credential_fci", "default")
+        small.wait_ready()
+
+
+def test_token_that_is_still_good_stays(small, server):
+    small.cloud(rules=[{"part": "token", "status": 500},
+                       {"op": NAME, "status": 401, "times": 1}])
+    failed(small, ask(server), 502, "CLOUD_UNAUTHORIZED", "cloud")
+    assert small.event(2101, level="warning")
+    assert ask(server).status == 200
+    small.cloud(clear=True)
+    assert small.event(1102)
+
+
+def test_token_is_not_used_beyond_its_end(small, server):
+    """The stand-in objects to an expired token."""
+    small.cloud(set={"expires_in": 2}, expire_tokens=True)
+    try:
+        assert ask(server).status == 200  # with one of the short ones
+        small.cloud(listening={"token": False})
+        statuses = []
+
+        def refused():
+            reply = ask(server)
+            statuses.append(reply.status)
+            return reply if reply.status != 200 else None
+        reply = wait_until(refused, 6, 0.02)
+        failed(small, reply, 503, "NO_TOKEN", "cloud")
+        assert set(statuses) == {200, 503} and int(reply.get("Retry-After")) > 0
+        assert small.event(3100, level="error")
+        with small.server("SHAREPOINT") as other:
+            failed(small, other.call(NAME, BODY), 503, "NO_TOKEN", "cloud")
+    finally:
+        small.cloud(set={"expires_in": 3599}, listening={"token": True})
+        small.wait_ready()
+    assert ask(server).status == 200 and small.event(1102)
+
+
+def test_roles_travel_with_their_credentials(small, server):
+    """Only Exchange's requests carry its rights."""
+    other = "0e5f3c52-9f0d-4a36-8f7e-2f1f2a1c0d11"
+    with open(small.path("client.secret"), encoding="ascii") as file:
+        secret = file.read()
+    small.cloud(set={"apps": {labctl.CLIENT_ID: {"secret": secret},
+                              other: {"secret": "an other secret"}}})
+    small.rmsctl("credentials", "add", "plain", "--client-id", other, input="an other secret")
+    try:
+        small.rmsctl("set", "credential_sharepoint", "plain")
+        small.wait_ready()
+        with small.server("SHAREPOINT") as sharepoint:
+            assert sharepoint.call(NAME, BODY).status == 200
+        assert small.cloud()["last"]["client_id"] == other
+        assert ask(server).status == 200
+        assert small.cloud()["last"]["client_id"] == labctl.CLIENT_ID
+    finally:
+        small.rmsctl("set", "credential_sharepoint", "default")
+        small.wait_ready()
+
+
+def test_secrets_are_in_no_log(small):
+    with open(small.path("client.secret"), "rb") as file:
+        secret = file.read()
+    for name in ("ACCESS_LOG", "EVENT_LOG", "CONNECTOR_LOG"):
+        with open(small.env[name], "rb") as file:
+            data = file.read()
+        assert secret not in data and b"Bearer " not in data, name
+    assert os.path.getsize(small.env["CONNECTOR_LOG"]) > 0
