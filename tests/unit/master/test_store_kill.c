@@ -17,7 +17,7 @@
 #include "tests/unit/master/store_fixture.h"
 
 #include "shm/base/clock.h"
-#include "tests/fault/store_kill.c"
+#include "tests/fault/store_kill.h"
 
 /* One acknowledgement; false when the writer is gone. */
 static bool
