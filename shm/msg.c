@@ -145,7 +145,7 @@ msg_auth_reply_holds(const struct msg_auth_reply *m)
 	F(u64, took_ns) F(slice, token) F(slice, detail) F(slice, identity)
 MSG_FLAT(auth_reply, AUTH_REPLY_FIELDS, msg_auth_reply_holds(m_r));
 
-#define SIGN_FIELDS(F) F(u32, index) F(enum, op) F(slice, data)
+#define SIGN_FIELDS(F) F(u32, index) F(enum, op) F(slice, data) F(u64, key)
 MSG_FLAT(sign, SIGN_FIELDS, m_r->op >= SIGN_RSA_RAW && m_r->op <= SIGN_ECDSA);
 
 #define SIGN_REPLY_FIELDS(F) F(bool, ok) F(slice, data)

@@ -173,6 +173,10 @@ struct msg_sign {
 	uint32_t index; /* of the listener whose key it is */
 	enum sign_op op;
 	struct slice data;
+	/* worker/spki.h: names the key itself, as a reload changes keys in
+	 * the keeper and in a relay at different moments.  0: whatever key
+	 * the listener has. */
+	uint64_t key;
 };
 struct msg_sign_reply {
 	bool ok;

@@ -242,6 +242,9 @@ child_signals(void)
 {
 	/* The master speaks for the terminal: ^C reaches the whole group. */
 	signal(SIGINT, SIG_IGN);
+	/* nor may a service manager that signals the whole group cut what is
+	 * under way: the master drains us, and kills who does not end */
+	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGQUIT, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);

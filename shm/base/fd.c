@@ -30,9 +30,11 @@ fd_nonblock(int fd)
 {
 	int fl = fcntl(fd, F_GETFL);
 
-	if (fl < 0 || fcntl(fd, F_SETFL, fl | O_NONBLOCK) < 0)
+	if (fl < 0)
 		return -errno;
-	return 0;
+	if ((fl & O_NONBLOCK) != 0)
+		return 0; /* a relay may not even ask */
+	return fcntl(fd, F_SETFL, fl | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
 int

@@ -17,6 +17,7 @@
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -57,7 +58,8 @@ sandbox_become(const char *user)
 	return 0;
 }
 
-/* A service manager may have given us some (to bind low ports). */
+/* Root's, when no user is configured; or what a service manager has given us
+ * (to bind low ports). */
 static int
 sandbox_drop_caps(void)
 {
@@ -85,7 +87,7 @@ sandbox_drop(const char *user, const char **note_r)
 		*note_r = "no user is configured: running on as root";
 	else if (user != NULL)
 		*note_r = "not started as root: the user stays as it is";
-	if (r == 0 && geteuid() != 0)
+	if (r == 0)
 		r = sandbox_drop_caps();
 	if (r != 0)
 		return r;

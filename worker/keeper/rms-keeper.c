@@ -186,6 +186,8 @@ use_set(struct child *c, struct keeper *k)
 	relays_use(k->relays, k->kt, k->keys);
 	if (old_kt != k->kt)
 		keytab_free(&old_kt);
+	if (k->keys != NULL)
+		sign_keys_succeed(k->keys, &old_keys);
 	sign_keys_free(&old_keys);
 	send_status(c, k->kt);
 	log_info("%zu keys in the keytab, %zu TLS keys",

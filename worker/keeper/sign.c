@@ -21,6 +21,7 @@
 #include "conf/conf.h"
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
+#include "worker/spki.h"
 
 _Static_assert(SIGN_KEYS_MAX == CONF_LISTENERS_MAX, "one key per listener");
 
@@ -34,6 +35,8 @@ _Static_assert(SIGN_KEYS_MAX == CONF_LISTENERS_MAX, "one key per listener");
 
 struct sign_keys {
 	EVP_PKEY *key[SIGN_KEYS_MAX];
+	uint64_t tag[SIGN_KEYS_MAX]; /* worker/spki.h */
+	struct sign_keys *before;    /* the set before this one; owned */
 };
 
 void
@@ -55,6 +58,7 @@ sign_keys_free(struct sign_keys **k)
 {
 	if (*k == NULL)
 		return;
+	sign_keys_free(&(*k)->before);
 	for (size_t i = 0; i < SIGN_KEYS_MAX; i++)
 		EVP_PKEY_free((*k)->key[i]); /* wipes the private parts */
 	free(*k);
@@ -142,8 +146,19 @@ sign_keys_load(struct sign_keys *k, uint32_t index, int fd, char *why,
 		snprintf(why, why_size, "%s", fault);
 		return -EINVAL;
 	}
+	k->tag[index] = spki_tag(k->key[index]);
 	why[0] = '\0';
 	return 0;
+}
+
+void
+sign_keys_succeed(struct sign_keys *k, struct sign_keys **old)
+{
+	sign_keys_free(&k->before);
+	if (*old != NULL)
+		sign_keys_free(&(*old)->before);
+	k->before = *old;
+	*old = NULL;
 }
 
 /* --- signing ------------------------------------------------------------- */
@@ -178,6 +193,18 @@ set_padding(EVP_PKEY_CTX *ctx, enum sign_op op)
 	    ctx, op == SIGN_RSA_RAW ? RSA_NO_PADDING : RSA_PKCS1_PADDING);
 }
 
+static EVP_PKEY *
+find_key(const struct sign_keys *k, const struct msg_sign *m)
+{
+	if (m->key == 0)
+		return m->index < SIGN_KEYS_MAX ? k->key[m->index] : NULL;
+	for (; k != NULL; k = k->before)
+		for (size_t i = 0; i < SIGN_KEYS_MAX; i++)
+			if (k->key[i] != NULL && k->tag[i] == m->key)
+				return k->key[i];
+	return NULL;
+}
+
 int
 sign_do(const struct sign_keys *k, const struct msg_sign *m,
 	uint8_t out[SIGN_BYTES_MAX])
@@ -187,7 +214,7 @@ sign_do(const struct sign_keys *k, const struct msg_sign *m,
 	EVP_PKEY *key;
 	bool ok;
 
-	key = m->index < SIGN_KEYS_MAX ? k->key[m->index] : NULL;
+	key = find_key(k, m);
 	if (key == NULL || !is_lawful(key, m))
 		return -EINVAL;
 	ctx = EVP_PKEY_CTX_new(key, NULL);

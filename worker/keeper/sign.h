@@ -26,6 +26,12 @@ void sign_keys_free(struct sign_keys **k);
 size_t sign_keys_count(const struct sign_keys *k);
 
 /*
+ * k is in force now and takes *old (may be NULL), which goes on signing for
+ * handshakes that began with its certificates; what *old had taken goes.
+ */
+void sign_keys_succeed(struct sign_keys *k, struct sign_keys **old);
+
+/*
  * Reads the PEM key of listener `index` from fd, which stays the caller's.
  * 0, or -EINVAL with one line in why: what, and what would do.
  */

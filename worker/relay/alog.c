@@ -157,7 +157,7 @@ alog_write(struct alog *a, struct client *c)
 	json_str(&j, "node", conf->node_name.s);
 	json_u64(&j, "worker", a->w->c->slot);
 	json_str(&j, "client", c->address);
-	json_str(&j, "listener", conf->listener[c->index].name);
+	json_str(&j, "listener", c->listener);
 	json_bool(&j, "tls", c->wire.ssl != NULL);
 	json_str(&j, "method", alog_method(x));
 	json_str(&j, "path", x->path);

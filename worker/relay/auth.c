@@ -18,6 +18,7 @@
 #include "worker/relay/base64.h"
 #include "worker/relay/client.h"
 #include "worker/relay/local.h"
+#include "worker/relay/tls.h"
 
 #define AUTH_BUCKETS	1024  /* a power of two */
 #define AUTH_BODY_MAX	66560 /* of AUTH_STEP in ipc_msgs.def */
@@ -144,11 +145,16 @@ auth_send(struct client *c, struct slice token)
 	struct msg_auth_step m = {
 	    .deadline_ms = (uint32_t)w->c->conf.auth_timeout_ms,
 	    .first = first,
-	    .binding = {(const char *)c->l->binding, c->l->binding_len},
 	    .token = token,
 	};
-	size_t len = msg_auth_step_pack(&m, auth_body, sizeof(auth_body));
+	uint8_t binding[TLS_BINDING_MAX];
+	size_t len;
 	int r;
+
+	if (c->wire.ssl != NULL)
+		m.binding = (struct slice){(const char *)binding,
+					   tls_binding(c->wire.ssl, binding)};
+	len = msg_auth_step_pack(&m, auth_body, sizeof(auth_body));
 
 	if (len == 0) {
 		auth_fail(c, CAUSE_TOO_LARGE, SLICE_LIT(""));

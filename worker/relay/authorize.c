@@ -42,7 +42,7 @@ seen_is_news(struct client *c, const struct table_hit *hit, uint64_t gen)
 	    .generation = gen,
 	    .entry = hit->entry,
 	    .verdict = (uint8_t)hit->verdict,
-	    .tls = c->l->ctx != NULL,
+	    .tls = c->wire.ssl != NULL,
 	};
 	struct seen_slot *s = &seen_slots[is.hash % SEEN_SLOTS];
 
@@ -62,7 +62,7 @@ seen_tell(struct client *c, const struct table_hit *hit, uint64_t gen)
 	uint8_t body[2048];
 	struct msg_seen m = {
 	    .allowed = hit->verdict == VERDICT_ALLOW,
-	    .tls = c->l->ctx != NULL,
+	    .tls = c->wire.ssl != NULL,
 	    .bound = id->bound,
 	    .mech = (uint8_t)id->mech,
 	    .role = (uint8_t)hit->role,

@@ -855,8 +855,8 @@ client_new(struct listener *l, int fd, const struct sockaddr_storage *ss)
 		goto nomem;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	c->w = w;
-	c->l = l;
-	c->index = l->index;
+	snprintf(c->listener, sizeof(c->listener), "%s",
+		 w->c->conf.listener[l->index].name);
 	client_address(c, ss);
 	c->timer = loop_timer_new(w->loop, client_on_timer, c);
 	if (c->timer == NULL)
@@ -883,18 +883,16 @@ nomem:
 	close(fd);
 }
 
-/* Out of descriptors: the listener rests until the next sweep, or this loop
- * would spin on it. */
+/* Out of descriptors or memory, or a listener that is none any more: it rests
+ * until the next sweep, or this loop would spin on it. */
 static void
 client_accept_failed(struct listener *l, int err)
 {
 	if (err == EAGAIN || err == EINTR || err == ECONNABORTED)
 		return;
 	log_warn("accept: %s", strerror(err));
-	if (err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM) {
-		event_del(l->ev);
-		l->w->accept_paused = true;
-	}
+	event_del(l->ev);
+	l->w->accept_paused = true;
 }
 
 void

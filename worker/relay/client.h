@@ -107,8 +107,7 @@ struct exchange {
 struct client {
 	struct client *next, *prev;
 	struct relay *w;
-	struct listener *l;
-	unsigned index; /* of the listener: l may be replaced by a reload */
+	char listener[64]; /* its name when this was accepted */
 	struct wire wire;
 	enum client_state state;
 	struct loop_timer *timer;

@@ -60,7 +60,7 @@ local_service_page(struct client *c)
 		return;
 	}
 	sbuf_init(&b, base, sizeof(base));
-	sbuf_str(&b, c->l->ctx != NULL ? "https://" : "http://");
+	sbuf_str(&b, c->wire.ssl != NULL ? "https://" : "http://");
 	sbuf_slice(&b, x->req.host);
 	service_wsdl(&out, x->service, (struct slice){b.p, b.len});
 	local_send(c, "text/xml; charset=utf-8",

@@ -40,9 +40,6 @@ struct listener {
 	char *pem;    /* certificate chain as received; owned */
 	size_t pem_len;
 	bool pem_new; /* not yet in ctx */
-	/* "tls-server-end-point:" + hash, for channel binding (RFC 5929 4) */
-	uint8_t binding[96];
-	size_t binding_len;
 };
 
 /* A credential as requests use it, made from the token segment. */

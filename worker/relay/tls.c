@@ -240,29 +240,6 @@ tls_common(SSL_CTX *ctx)
 	SSL_CTX_set_default_read_buffer_len(ctx, TLS_READ_BUFFER);
 }
 
-/* RFC 5929 4.1: the hash of the certificate's signature, SHA-256 for MD5 and
- * SHA-1. */
-static void
-tls_set_binding(struct listener *l, X509 *cert)
-{
-	static const char prefix[] = "tls-server-end-point:";
-	int md = NID_undef;
-	const EVP_MD *type;
-	unsigned n = 0;
-
-	l->binding_len = 0;
-	if (X509_get_signature_info(cert, &md, NULL, NULL, NULL) != 1 ||
-	    md == NID_undef || md == NID_md5 || md == NID_sha1)
-		md = NID_sha256;
-	type = EVP_get_digestbynid(md);
-	memcpy(l->binding, prefix, sizeof(prefix) - 1);
-	if (type == NULL ||
-	    EVP_MD_get_size(type) > (int)(sizeof(l->binding) - sizeof(prefix)))
-		return;
-	if (X509_digest(cert, type, l->binding + sizeof(prefix) - 1, &n) == 1)
-		l->binding_len = sizeof(prefix) - 1 + n;
-}
-
 /* Leaf and issuers from the PEM text into ctx.  Returns the leaf, owned by
  * ctx. */
 static X509 *
@@ -302,7 +279,7 @@ tls_server_ctx(struct relay *w, struct listener *l, char *err, size_t err_size)
 	tls_common(ctx);
 	leaf = tls_load_chain(ctx, l);
 	if (leaf != NULL)
-		key = tlskey_new(leaf, l->index);
+		key = tlskey_new(leaf);
 	if (key == NULL || SSL_CTX_use_PrivateKey(ctx, key) != 1) {
 		snprintf(
 		    err, err_size,
@@ -319,10 +296,33 @@ tls_server_ctx(struct relay *w, struct listener *l, char *err, size_t err_size)
 	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, tls_on_ticket);
 	SSL_CTX_set_timeout(ctx, TICKETS_ROTATE_S);
 	SSL_CTX_set_alpn_select_cb(ctx, tls_on_alpn, NULL);
-	tls_set_binding(l, leaf);
 	SSL_CTX_free(l->ctx);
 	l->ctx = ctx;
 	return 0;
+}
+
+/* RFC 5929 4.1: the hash of the certificate's signature, SHA-256 for MD5 and
+ * SHA-1. */
+size_t
+tls_binding(SSL *ssl, uint8_t out[TLS_BINDING_MAX])
+{
+	static const char prefix[] = "tls-server-end-point:";
+	X509 *cert = SSL_get_certificate(ssl);
+	const EVP_MD *type;
+	int md = NID_undef;
+	unsigned n = 0;
+
+	if (cert == NULL)
+		return 0;
+	if (X509_get_signature_info(cert, &md, NULL, NULL, NULL) != 1 ||
+	    md == NID_undef || md == NID_md5 || md == NID_sha1)
+		md = NID_sha256;
+	type = EVP_get_digestbynid(md);
+	if (type == NULL ||
+	    X509_digest(cert, type, out + sizeof(prefix) - 1, &n) != 1)
+		return 0;
+	memcpy(out, prefix, sizeof(prefix) - 1);
+	return sizeof(prefix) - 1 + n;
 }
 
 /* ---- towards the cloud ----------------------------------------------- */

@@ -17,10 +17,16 @@
 struct listener;
 struct relay;
 
-/* Context of a listener from l->pem; also its channel binding.  0 or -errno
+/* Context of a listener from l->pem.  0 or -errno
  * with a line in err; the old context stays on failure. */
 MUST_USE int tls_server_ctx(struct relay *w, struct listener *l, char *err,
 			    size_t err_size);
+/* "tls-server-end-point:" and a hash of at most 64 bytes. */
+#define TLS_BINDING_MAX 96
+/* Channel binding of a server's connection, from the certificate that it was
+ * shown.  Its length; 0: none. */
+size_t tls_binding(SSL *ssl, uint8_t out[TLS_BINDING_MAX]);
+
 /* Context towards the cloud from w->cloud_ca. */
 MUST_USE int tls_cloud_ctx(struct relay *w, char *err, size_t err_size);
 

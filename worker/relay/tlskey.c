@@ -24,8 +24,11 @@
 #include "shm/base/log.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/wire.h"
+#include "worker/spki.h"
 
 #define TLSKEY_SIG_MAX 1024
+
+_Static_assert(sizeof(void *) >= sizeof(uint64_t), "a key's name fits");
 
 /* One signature under way; lives on the stack of its job. */
 struct tlskey_job {
@@ -75,11 +78,11 @@ tlskey_unlink(struct tlskey_job *j)
 
 /* Runs in the job: asks, pauses until the answer is there. */
 static bool
-tlskey_ask(unsigned index, enum sign_op op, const uint8_t *data, size_t len,
+tlskey_ask(uint64_t key, enum sign_op op, const uint8_t *data, size_t len,
 	   struct tlskey_job *j)
 {
 	struct msg_sign m = {
-	    .index = index, .op = op, .data = {(const char *)data, len}};
+	    .key = key, .op = op, .data = {(const char *)data, len}};
 	uint8_t body[1024];
 	size_t n = msg_sign_pack(&m, body, sizeof(body));
 
@@ -102,15 +105,15 @@ static int
 tlskey_rsa_priv_enc(int len, const unsigned char *from, unsigned char *to,
 		    RSA *rsa, int padding)
 {
-	unsigned index =
-	    (unsigned)(uintptr_t)RSA_get_ex_data(rsa, tlskey.rsa_index);
+	uint64_t key =
+	    (uint64_t)(uintptr_t)RSA_get_ex_data(rsa, tlskey.rsa_index);
 	enum sign_op op =
 	    padding == RSA_NO_PADDING ? SIGN_RSA_RAW : SIGN_RSA_PKCS1;
 	struct tlskey_job j;
 
 	if (padding != RSA_NO_PADDING && padding != RSA_PKCS1_PADDING)
 		return -1;
-	if (len <= 0 || !tlskey_ask(index, op, from, (size_t)len, &j) ||
+	if (len <= 0 || !tlskey_ask(key, op, from, (size_t)len, &j) ||
 	    j.len != (size_t)RSA_size(rsa))
 		return -1;
 	memcpy(to, j.sig, j.len);
@@ -122,11 +125,11 @@ tlskey_ec_sign(int type UNUSED, const unsigned char *dgst, int len,
 	       unsigned char *sig, unsigned int *siglen,
 	       const BIGNUM *kinv UNUSED, const BIGNUM *r UNUSED, EC_KEY *ec)
 {
-	unsigned index =
-	    (unsigned)(uintptr_t)EC_KEY_get_ex_data(ec, tlskey.ec_index);
+	uint64_t key =
+	    (uint64_t)(uintptr_t)EC_KEY_get_ex_data(ec, tlskey.ec_index);
 	struct tlskey_job j;
 
-	if (len <= 0 || !tlskey_ask(index, SIGN_ECDSA, dgst, (size_t)len, &j) ||
+	if (len <= 0 || !tlskey_ask(key, SIGN_ECDSA, dgst, (size_t)len, &j) ||
 	    j.len > (size_t)ECDSA_size(ec))
 		return 0;
 	memcpy(sig, j.sig, j.len);
@@ -157,7 +160,7 @@ tlskey_init(struct relay *w)
 }
 
 static EVP_PKEY *
-tlskey_new_rsa(const EVP_PKEY *pub, void *index)
+tlskey_new_rsa(const EVP_PKEY *pub, void *tag)
 {
 	RSA *from = EVP_PKEY_get1_RSA((EVP_PKEY *)(uintptr_t)pub);
 	RSA *rsa = from == NULL ? NULL : RSAPublicKey_dup(from);
@@ -166,7 +169,7 @@ tlskey_new_rsa(const EVP_PKEY *pub, void *index)
 	RSA_free(from);
 	if (rsa == NULL || key == NULL ||
 	    RSA_set_method(rsa, tlskey.rsa) != 1 ||
-	    RSA_set_ex_data(rsa, tlskey.rsa_index, index) != 1)
+	    RSA_set_ex_data(rsa, tlskey.rsa_index, tag) != 1)
 		goto fail;
 	RSA_set_flags(rsa, RSA_FLAG_EXT_PKEY);
 	if (EVP_PKEY_assign_RSA(key, rsa) != 1)
@@ -179,7 +182,7 @@ fail:
 }
 
 static EVP_PKEY *
-tlskey_new_ec(const EVP_PKEY *pub, void *index)
+tlskey_new_ec(const EVP_PKEY *pub, void *tag)
 {
 	EC_KEY *from = EVP_PKEY_get1_EC_KEY((EVP_PKEY *)(uintptr_t)pub);
 	EC_KEY *ec = from == NULL ? NULL : EC_KEY_dup(from);
@@ -188,7 +191,7 @@ tlskey_new_ec(const EVP_PKEY *pub, void *index)
 	EC_KEY_free(from);
 	if (ec == NULL || key == NULL ||
 	    EC_KEY_set_method(ec, tlskey.ec) != 1 ||
-	    EC_KEY_set_ex_data(ec, tlskey.ec_index, index) != 1)
+	    EC_KEY_set_ex_data(ec, tlskey.ec_index, tag) != 1)
 		goto fail;
 	if (EVP_PKEY_assign_EC_KEY(key, ec) != 1)
 		goto fail;
@@ -200,17 +203,17 @@ fail:
 }
 
 EVP_PKEY *
-tlskey_new(X509 *cert, unsigned listener_index)
+tlskey_new(X509 *cert)
 {
 	EVP_PKEY *pub = X509_get0_pubkey(cert);
-	void *index = (void *)(uintptr_t)listener_index;
+	uint64_t tag = pub == NULL ? 0 : spki_tag(pub);
 
-	if (pub == NULL)
+	if (tag == 0)
 		return NULL;
 	if (EVP_PKEY_get_base_id(pub) == EVP_PKEY_RSA)
-		return tlskey_new_rsa(pub, index);
+		return tlskey_new_rsa(pub, (void *)(uintptr_t)tag);
 	if (EVP_PKEY_get_base_id(pub) == EVP_PKEY_EC)
-		return tlskey_new_ec(pub, index);
+		return tlskey_new_ec(pub, (void *)(uintptr_t)tag);
 	return NULL;
 }
 

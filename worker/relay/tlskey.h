@@ -21,10 +21,10 @@ struct wire;
 /* Once per process, before the sandbox.  0 or -errno. */
 MUST_USE int tlskey_init(struct relay *w);
 
-/* A key with the public part of cert, whose private part is the keeper's key
- * of that listener.  NULL when the type is neither RSA nor EC, or without
- * memory.  The caller owns it. */
-MUST_USE EVP_PKEY *tlskey_new(X509 *cert, unsigned listener_index);
+/* A key with the public part of cert; the keeper has the private part and
+ * finds it by the public one.  NULL when the type is neither RSA nor EC, or
+ * without memory.  The caller owns it. */
+MUST_USE EVP_PKEY *tlskey_new(X509 *cert);
 
 /* The wire whose handshake is being driven, around SSL_do_handshake(). */
 void tlskey_enter(struct wire *x);

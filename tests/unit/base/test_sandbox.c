@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <setjmp.h>
@@ -182,6 +183,11 @@ PROBE(bind,
 	   (struct sockaddr *)&(struct sockaddr_in){.sin_family = AF_INET},
 	   sizeof(struct sockaddr_in)) == 0)
 PROBE(setowner, fcntl(0, F_SETOWN, getppid()) == 0)
+PROBE(nodelay, setsockopt(socket(AF_INET, SOCK_STREAM, 0), IPPROTO_TCP,
+			  TCP_NODELAY, &(int){1}, sizeof(int)) == 0)
+PROBE(steer, setsockopt(socket(AF_INET, SOCK_STREAM, 0), SOL_SOCKET,
+			SO_ATTACH_REUSEPORT_CBPF, "", 0) == 0)
+PROBE(setflags, fcntl(0, F_SETFL, 0) == 0)
 PROBE(setlimit, setrlimit(RLIMIT_NOFILE, &(struct rlimit){8, 8}) == 0)
 PROBE(getlimit, getrlimit(RLIMIT_NOFILE, &(struct rlimit){8, 8}) == 0)
 PROBE(setuid, setuid(0) == 0)
@@ -233,6 +239,10 @@ a_relay_has_the_network_and_no_files(void **state)
 	(void)state;
 	assert_int_equal(outcome(ROLE_RELAY, NULL, probe_inet), 0);
 	assert_int_equal(outcome(ROLE_RELAY, NULL, probe_inet6), 0);
+	assert_int_equal(outcome(ROLE_RELAY, NULL, probe_nodelay), 0);
+	/* what it shares with other relays it cannot bend */
+	assert_int_equal(outcome(ROLE_RELAY, NULL, probe_steer), KILLED);
+	assert_int_equal(outcome(ROLE_RELAY, NULL, probe_setflags), KILLED);
 	assert_int_equal(outcome(ROLE_RELAY, NULL, probe_unix), KILLED);
 	assert_int_equal(outcome(ROLE_RELAY, NULL, probe_netlink), KILLED);
 	assert_int_equal(outcome(ROLE_RELAY, NULL, probe_open_passwd), KILLED);

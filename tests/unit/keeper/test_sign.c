@@ -74,7 +74,7 @@ tear_down(void **state)
 static int
 sign(uint32_t index, enum sign_op op, const void *p, size_t len)
 {
-	struct msg_sign m = {index, op, {p, len}};
+	struct msg_sign m = {index, op, {p, len}, 0};
 
 	return sign_do(keys, &m, out);
 }

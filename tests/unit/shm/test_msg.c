@@ -158,7 +158,7 @@ authentication_comes_back(void **state)
 			      rep_r;
 	struct msg_auth_reply no = {AUTH_FAILED, CAUSE_KVNO, 1,
 				    S(""),	 S("gss"),   S("")};
-	struct msg_sign sign = {1, SIGN_ECDSA, S("digest")}, sign_r;
+	struct msg_sign sign = {1, SIGN_ECDSA, S("digest"), 77}, sign_r;
 	struct msg_sign_reply sr = {true, S("signature")}, sr_r;
 	struct msg_sign_reply bad = {false, S("")};
 
