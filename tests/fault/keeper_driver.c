@@ -175,6 +175,25 @@ on_keeper_end(void *arg, struct ipc *c, enum ipc_end end, const char *why)
 	finish();
 }
 
+/* ["user S-1-…", "group S-1-…"] in their order. */
+static void
+put_sids(const struct identity *id)
+{
+	char sid[SID_TEXT_MAX], line[SID_TEXT_MAX + 16];
+	struct sbuf b;
+
+	json_array(&js, "sids");
+	for (size_t i = 0; i < id->nsids; i++) {
+		NEED(sid_text(id->sids[i].bytes, id->sids[i].len, sid) == 0);
+		sbuf_init(&b, line, sizeof(line));
+		sbuf_str(&b, sid_source_name(id->sids[i].source));
+		sbuf_char(&b, ' ');
+		sbuf_str(&b, sid);
+		json_str(&js, NULL, line);
+	}
+	json_array_end(&js);
+}
+
 static void
 put_identity(struct slice packed)
 {
@@ -192,6 +211,8 @@ put_identity(struct slice packed)
 	json_bool(&js, "bound", id->bound);
 	json_u64(&js, "expires", id->expires);
 	json_u64(&js, "nsids", id->nsids);
+	json_u64(&js, "lack", id->lack);
+	put_sids(id);
 	identity_free(&id);
 }
 

@@ -16,8 +16,10 @@
 
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
+#include "shm/ipc.h"
 #include "worker/keeper/cause.h"
 #include "worker/keeper/replay.h"
+#include "worker/keeper/sids.h"
 
 struct exchange {
 	TAILQ_ENTRY(exchange) link;
@@ -34,8 +36,14 @@ struct exchange {
 
 TAILQ_HEAD(exchange_list, exchange);
 
+/* The largest identity and the largest token go in one message; what is left
+ * is for its other fields. */
+_Static_assert(IDENTITY_PACKED_MAX + ACCEPT_TOKEN_OUT_MAX <= IPC_BODY_MAX - 64,
+	       "AUTH_REPLY takes every answer");
+
 struct accept {
 	struct replay *replay;
+	struct sids *sids;
 	/* Usually empty or short: Kerberos is done after one leg. */
 	struct exchange_list open[RELAY_MAX];
 	size_t nopen[RELAY_MAX];
@@ -54,10 +62,9 @@ accept_new(void)
 	for (int s = 0; s < RELAY_MAX; s++)
 		TAILQ_INIT(&a->open[s]);
 	a->replay = replay_new(ACCEPT_REPLAY_MAX);
-	if (a->replay == NULL) {
-		free(a);
-		return NULL;
-	}
+	a->sids = sids_new();
+	if (a->replay == NULL || a->sids == NULL)
+		accept_free(&a);
 	return a;
 }
 
@@ -69,6 +76,7 @@ accept_free(struct accept **a)
 	for (unsigned s = 0; s < RELAY_MAX; s++)
 		accept_abort_slot(*a, s);
 	replay_free(&(*a)->replay);
+	sids_free(&(*a)->sids);
 	free(*a);
 	*a = NULL;
 }
@@ -233,20 +241,8 @@ take_spn(struct identity *id, gss_ctx_id_t ctx)
 	gss_release_name(&minor, &target);
 }
 
-/*
- * SIDs of the user and its groups, from the ticket's PAC.  None are taken yet:
- * an identity without SIDs has no group rights, so its principal must be in
- * the table.  o->name still holds the attributes ("urn:mspac:logon-info").
- */
-static void
-take_sids(struct identity *id, const struct outcome *o UNUSED)
-{
-	id->nsids = 0;
-	id->sids = NULL;
-}
-
 static struct identity *
-make_identity(gss_ctx_id_t ctx, const struct apreq *req,
+make_identity(struct accept *a, gss_ctx_id_t ctx, const struct apreq *req,
 	      const struct outcome *o)
 {
 	struct identity *id = identity_new();
@@ -268,7 +264,8 @@ make_identity(gss_ctx_id_t ctx, const struct apreq *req,
 		id->enctype = req->enctype;
 		id->kvno = req->kvno;
 	}
-	take_sids(id, o);
+	if (sids_take(a->sids, o->name, id) != 0)
+		identity_free(&id);
 	return id;
 }
 
@@ -313,7 +310,7 @@ complete(struct accept *a, const struct exchange *x, const struct apreq *req,
 	}
 	if (!remember(a, x, r))
 		return;
-	r->identity = make_identity(x->ctx, req, o);
+	r->identity = make_identity(a, x->ctx, req, o);
 	if (r->identity == NULL) {
 		refuse(r, CAUSE_INTERNAL, "the client's name cannot be read");
 		return;

@@ -20,7 +20,7 @@
 #define ACCEPT_LEGS_MAX	     5 /* SPNEGO with Kerberos needs three */
 #define ACCEPT_REPLAY_MAX    (4U * 1024 * 1024) /* 7,000 a second */
 #define ACCEPT_DETAIL_MAX    768
-#define ACCEPT_TOKEN_OUT_MAX 16384 /* an AP-REP in SPNEGO has 200 bytes */
+#define ACCEPT_TOKEN_OUT_MAX 8192 /* an AP-REP in SPNEGO has 200 bytes */
 
 struct accept;
 
