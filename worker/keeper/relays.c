@@ -94,7 +94,7 @@ relays_on_end(void *arg, struct ipc *ch, enum ipc_end end, const char *why)
 	unsigned slot = ipc_peer_slot(ch);
 
 	BUG_ON(r->channel[slot] != ch);
-	if (end == IPC_LIED) {
+	if (end != IPC_CLOSED) {
 		relay_lied(r, slot, why);
 	} else {
 		log_info("channel to relay %u: %s", slot, why);
@@ -137,8 +137,7 @@ reply(struct relays *r, unsigned slot, enum ipc_type type, uint64_t id,
 	e = ipc_send(r->channel[slot], type, id, r->body, len, -1);
 	str_wipe(r->body, len);
 	if (e == -ENOBUFS || e == -ENOMEM) {
-		log_err("relay %u takes no answers: cut off", slot);
-		relay_end(r, slot);
+		relay_lied(r, slot, "takes no answers");
 	}
 }
 

@@ -407,6 +407,20 @@ forward_try_token(struct client *c)
 	forward_connect(c, false);
 }
 
+/* The fetch that was to bring a fresh one has failed: no need to wait. */
+static void
+forward_no_token(struct client *c)
+{
+	const struct relay_cred *cred = relay_cred_find(c->w, c->x->credential);
+
+	if (cred != NULL && !cred->failed)
+		return;
+	client_refuse(c, REASON_CLOUD_UNAUTHORIZED,
+		      "and a fresh one cannot be fetched");
+	if (c->state != CLIENT_CLOSED)
+		client_run(c);
+}
+
 void
 forward_on_token(struct relay *w)
 {
@@ -415,7 +429,10 @@ forward_on_token(struct relay *w)
 	relay_token_refresh(w);
 	for (c = w->clients; c != NULL; c = next) {
 		next = c->next;
+		if (c->state != CLIENT_TOKEN)
+			continue;
+		forward_try_token(c);
 		if (c->state == CLIENT_TOKEN)
-			forward_try_token(c);
+			forward_no_token(c);
 	}
 }

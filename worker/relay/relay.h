@@ -47,6 +47,7 @@ struct relay_cred {
 	uint32_t id;
 	uint64_t serial;
 	uint64_t expires; /* CLOCK_BOOTTIME ns */
+	bool failed;	  /* the agent's last fetch did */
 	char *field;	  /* "Authorization: Bearer ...\r\n"; owned */
 	size_t field_len;
 };

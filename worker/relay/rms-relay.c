@@ -85,6 +85,7 @@ relay_cred_set(struct relay *w, struct relay_cred *r,
 	r->id = s->credential;
 	r->serial = s->serial;
 	r->expires = s->expires;
+	r->failed = s->state == TOKEN_FAILED;
 }
 
 static void
