@@ -10,21 +10,33 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static char log_name[48] = "rms";
+static char log_name[48]; /* "" until log_init() */
 static enum log_level log_max = LOG_LVL_INFO;
+static bool log_people; /* standard error is a terminal */
 
+/*
+ * Looked at once, as later a sandbox may forbid it.  JOURNAL_STREAM is not
+ * asked: the journal's stream is a socket, and a shell that a session's
+ * service started has the variable while it writes to a terminal.
+ */
 void
 log_init(const char *role, int slot)
 {
+	const char *name = role;
+
+	log_people = isatty(STDERR_FILENO) == 1;
+	if (log_people)
+		name = program_invocation_short_name;
 	if (slot < 0)
-		snprintf(log_name, sizeof(log_name), "%s", role);
+		snprintf(log_name, sizeof(log_name), "%.30s", name);
 	else
-		snprintf(log_name, sizeof(log_name), "%s[%d]", role, slot);
+		snprintf(log_name, sizeof(log_name), "%.30s[%d]", name, slot);
 }
 
 void
@@ -83,20 +95,36 @@ log_escape(char *out, size_t size, const char *text)
 	return n;
 }
 
+/* What a line opens with; its length. */
+static size_t
+log_head(char *out, size_t size, enum log_level level)
+{
+	const char *word = level <= LOG_LVL_ERR	   ? "error: "
+			   : level == LOG_LVL_WARN ? "warning: "
+			   : level == LOG_LVL_INFO ? ""
+						   : "debug: ";
+	int n = log_people
+		    ? snprintf(out, size, "%s: %s", log_name, word)
+		    : snprintf(out, size, "<%d>%s: ", (int)level, log_name);
+
+	return (size_t)n;
+}
+
 PRINTF(2, 0)
 static void
 log_vat(enum log_level level, const char *fmt, va_list ap)
 {
 	char text[LOG_LINE_MAX], line[LOG_LINE_MAX];
-	int keep = errno, head;
+	int keep = errno;
 	size_t n;
 	ssize_t done;
 
 	if (level > log_max)
 		return;
+	if (log_name[0] == '\0')
+		log_init(program_invocation_short_name, -1);
 	vsnprintf(text, sizeof(text), fmt, ap);
-	head = snprintf(line, sizeof(line), "<%d>%s: ", (int)level, log_name);
-	n = (size_t)head;
+	n = log_head(line, sizeof(line), level);
 	n += log_escape(line + n, sizeof(line) - n - 1, text);
 	line[n++] = '\n';
 	done = write(STDERR_FILENO, line, n);

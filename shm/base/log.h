@@ -2,10 +2,11 @@
  * log: diagnostics of a process, a line each, to standard error.
  *
  * A line is "<P>role[slot]: text" where <P> is the syslog priority that
- * journald and syslog understand.  One write() per line, at most
- * LOG_LINE_MAX bytes; control characters are written as \xNN, so a name that
- * came from the network cannot forge a line.  Never logs a secret: callers
- * do not pass one.
+ * journald and syslog understand; on a terminal, where people read, it is
+ * "program[slot]: error: text" (warning:, nothing for info, debug:).  One
+ * write() per line, at most LOG_LINE_MAX bytes; control characters are
+ * written as \xNN, so a name that came from the network cannot forge a line.
+ * Never logs a secret: callers do not pass one.
  *
  * Events for the operator (numbered 1000, 2001 ...) are not logged here but
  * sent to the master: see master/event.h.
@@ -24,7 +25,8 @@ enum log_level { /* the numbers of syslog(3) */
 		 LOG_LVL_DEBUG = 7,
 };
 
-/* Names this process in every line from now on; slot < 0 leaves it out. */
+/* Names this process in every line from now on; slot < 0 leaves it out.
+ * Before the sandbox, and again when standard error was changed. */
 void log_init(const char *role, int slot);
 void log_set_level(enum log_level level);
 enum log_level log_level(void);

@@ -7,7 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <fcntl.h>
+#include <pty.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,9 +29,11 @@ set_up(void **state)
 	if (pipe2(pipe_fd, O_CLOEXEC | O_NONBLOCK | O_DIRECT) != 0)
 		return -1;
 	keep_err = dup(STDERR_FILENO);
+	if (dup2(pipe_fd[1], STDERR_FILENO) < 0)
+		return -1;
 	log_init("relay", 3);
 	log_set_level(LOG_LVL_INFO);
-	return dup2(pipe_fd[1], STDERR_FILENO) < 0 ? -1 : 0;
+	return 0;
 }
 
 static int
@@ -63,6 +68,44 @@ a_line_names_level_role_and_slot(void **state)
 	assert_string_equal(line(), "<3>master: bad\n");
 	log_warn("w");
 	assert_string_equal(line(), "<4>master: w\n");
+}
+
+/* People read words and a program's name, not the journal's numbers. */
+static void
+a_terminal_gets_lines_for_people(void **state)
+{
+	char want[256];
+	const char *name = program_invocation_short_name;
+	int master, slave;
+
+	(void)state;
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	assert_true(dup2(slave, STDERR_FILENO) >= 0);
+	log_init("relay", 3);
+	log_set_level(LOG_LVL_DEBUG);
+	log_err("bad");
+	log_warn("odd");
+	log_info("fine");
+	log_debug("small");
+	log_init("master", -1);
+	log_err("f:1: x");
+	dup2(pipe_fd[1], STDERR_FILENO);
+	close(slave);
+	(void)snprintf(want, sizeof(want),
+		       "%s[3]: error: bad\r\n%s[3]: warning: odd\r\n"
+		       "%s[3]: fine\r\n%s[3]: debug: small\r\n"
+		       "%s: error: f:1: x\r\n",
+		       name, name, name, name, name);
+	got[0] = '\0';
+	for (size_t n = 0; n < strlen(want);) {
+		ssize_t r = read(master, got + n, sizeof(got) - 1 - n);
+
+		assert_true(r > 0);
+		n += (size_t)r;
+		got[n] = '\0';
+	}
+	close(master);
+	assert_string_equal(got, want);
 }
 
 static void
@@ -176,6 +219,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 	    T(a_line_names_level_role_and_slot),
+	    T(a_terminal_gets_lines_for_people),
 	    T(the_level_decides_what_is_written),
 	    T(a_name_from_the_network_cannot_forge_a_line),
 	    T(long_lines_are_cut_and_still_one_line),
