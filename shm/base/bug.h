@@ -12,6 +12,9 @@
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define NORETURN     __attribute__((noreturn))
 #define UNUSED	     __attribute__((unused))
+/* A large local that is not zeroed first (-ftrivial-auto-var-init): only what
+ * was written to it is read. */
+#define UNINIT __attribute__((uninitialized))
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b)    ((a) < (b) ? (a) : (b))

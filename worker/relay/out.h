@@ -82,8 +82,11 @@ out_u64(struct out *o, uint64_t v)
 static inline bool
 out_end(struct out *o)
 {
-	out_flush_scratch(o);
-	if (wire_flush(o->x) != IO_OK)
+	enum io_result r =
+	    o->len > 0 ? wire_write_last(o->x, o->p, o->len) : wire_flush(o->x);
+
+	o->len = 0;
+	if (r != IO_OK)
 		o->failed = true;
 	return !o->failed;
 }

@@ -166,6 +166,20 @@ fail:
 	return IO_FAIL;
 }
 
+/* Sends from where the bytes are. */
+static enum io_result
+wire_put_direct(struct wire *x, const char *data, size_t len)
+{
+	ssize_t n = x->pend_len == 0 ? wire_send(x, data, len) : 0;
+
+	if (n < 0 ||
+	    ((size_t)n < len && wire_keep(x, data + n, len - (size_t)n) != 0)) {
+		x->failed = true;
+		return IO_FAIL;
+	}
+	return IO_OK;
+}
+
 /* Appends to the output buffer, flushing when it is full.  What tls.c's
  * output BIO and plain writes share. */
 enum io_result
@@ -177,6 +191,8 @@ wire_put(struct wire *x, const char *data, size_t len)
 	 * there is of it goes, and its own wire says whether that went well. */
 	if (w->oowner != NULL && w->oowner != x)
 		(void)wire_flush(w->oowner);
+	if (x->direct)
+		return wire_put_direct(x, data, len);
 	while (len > 0) {
 		size_t n = MIN(len, (size_t)RELAY_OBUF - w->olen);
 
@@ -191,6 +207,15 @@ wire_put(struct wire *x, const char *data, size_t len)
 	return IO_OK;
 }
 
+/* SSL_get_error() needs an empty queue of errors.  It nearly always is one,
+ * and emptying it costs ten times as much as looking. */
+static void
+wire_forget_errors(void)
+{
+	if (ERR_peek_error() != 0)
+		ERR_clear_error();
+}
+
 enum io_result
 wire_write(struct wire *x, const void *data, size_t len)
 {
@@ -200,7 +225,7 @@ wire_write(struct wire *x, const void *data, size_t len)
 		return IO_OK;
 	if (x->ssl == NULL)
 		return wire_put(x, data, len);
-	ERR_clear_error();
+	wire_forget_errors();
 	/* The output BIO takes everything, so SSL_write never asks to wait. */
 	while (len > 0) {
 		int part = (int)MIN(len, (size_t)1 << 30);
@@ -214,6 +239,22 @@ wire_write(struct wire *x, const void *data, size_t len)
 		len -= (size_t)n;
 	}
 	return IO_OK;
+}
+
+enum io_result
+wire_write_last(struct wire *x, const void *data, size_t len)
+{
+	enum io_result r;
+
+	/* more than a record: several, which shall leave together */
+	if (x->w->oowner != NULL || len > SSL3_RT_MAX_PLAIN_LENGTH) {
+		r = wire_write(x, data, len);
+		return r == IO_OK ? wire_flush(x) : r;
+	}
+	x->direct = true;
+	r = wire_write(x, data, len);
+	x->direct = false;
+	return r;
 }
 
 /* recv() that notices when the kernel has no more. */
@@ -245,7 +286,13 @@ wire_read_tls(struct wire *x, void *data, size_t size, size_t *n_r)
 {
 	int ok, e;
 
-	ERR_clear_error();
+	if (x->ended)
+		return IO_EOF;
+	/* Nothing in the kernel and nothing decrypted: SSL_read would take a
+	 * buffer, look, and give it back to say so. */
+	if (!x->readable && !SSL_has_pending(x->ssl))
+		return IO_AGAIN;
+	wire_forget_errors();
 	ok = SSL_read_ex(x->ssl, data, size, n_r);
 	e = ok == 1 ? SSL_ERROR_NONE : SSL_get_error(x->ssl, 0);
 	/* Reading may write: an alert (also for a peer that just went), the
@@ -256,8 +303,10 @@ wire_read_tls(struct wire *x, void *data, size_t size, size_t *n_r)
 		return IO_OK;
 	if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
 		return IO_AGAIN;
-	if (e == SSL_ERROR_ZERO_RETURN)
+	if (e == SSL_ERROR_ZERO_RETURN) {
+		x->ended = true;
 		return IO_EOF;
+	}
 	x->failed = true;
 	if (e == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_last_error()) ==
 				      SSL_R_UNEXPECTED_EOF_WHILE_READING) {

@@ -41,9 +41,11 @@ struct wire {
 	bool readable;
 	bool rdhup; /* the peer has shut down its side: read to the end */
 	bool handshaken;
+	bool ended;	/* close_notify was read: nothing follows */
 	bool truncated; /* TLS ended without close_notify */
 	bool failed;
-	bool shut; /* wire_shutdown() is complete */
+	bool shut;   /* wire_shutdown() is complete */
+	bool direct; /* within wire_write_last() */
 };
 
 /*
@@ -67,6 +69,9 @@ enum io_result wire_read(struct wire *x, void *data, size_t size, size_t *n_r);
 enum io_result wire_write(struct wire *x, const void *data, size_t len);
 /* Sends what was written.  IO_OK also when some of it waits in pend. */
 enum io_result wire_flush(struct wire *x);
+/* Both, for the last bytes of a flight: one record leaves without a copy into
+ * the output buffer. */
+enum io_result wire_write_last(struct wire *x, const void *data, size_t len);
 static inline bool
 wire_blocked(const struct wire *x)
 {
