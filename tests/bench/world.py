@@ -38,6 +38,7 @@ class Peer:
         self.dir = env["BENCH_RUN"]
         script = f"{HERE}/{name}.sh"
         pin = ["taskset", "-c", cpus] if cpus else []
+        self.caps = run([script, "caps"]).split() if self.port else []
         os.makedirs(env["BENCH_RUN"])
         os.chmod(env["BENCH_RUN"], 0o755)  # nginx's workers are somebody else
         with open(log, "w", encoding="ascii"):
@@ -200,7 +201,7 @@ class World:
         command = ["taskset", "-c", self.other_cpus] if self.other_cpus else []
         command += [self.load, "-a", f"127.0.0.1:{self.peers[name].port}", "-s", SERVICE,
                     "-b", str(REQUEST_BYTES), "-x", str(REPLY_BYTES), *args]
-        if name == "connector":
+        if "gss" in self.peers[name].caps:
             command += ["-k", "HTTP@" + SERVICE]
         return command
 
