@@ -16,10 +16,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
 #include "shm/role.h"
+
+/* Three seconds: children end within two of their master. */
+#define LISTEN_PAUSE_NS 20000000
+#define LISTEN_TRIES	150
 
 struct listen_addr {
 	struct sockaddr_storage ss;
@@ -104,6 +109,21 @@ listen_is_free(const struct listen_addr *a)
 	return r;
 }
 
+/* At the start: the relays of a master that was killed are about to end, and
+ * have the port until then. */
+static int
+listen_wait_free(const struct listen_addr *a)
+{
+	const struct timespec pause = {.tv_nsec = LISTEN_PAUSE_NS};
+	int r = listen_is_free(a);
+
+	for (int i = 0; r == -EADDRINUSE && i < LISTEN_TRIES; i++) {
+		nanosleep(&pause, NULL);
+		r = listen_is_free(a);
+	}
+	return r;
+}
+
 /* The sockets of old on this address, or NULL. */
 static const int *
 listen_old_fds(const struct listen *old, const struct listen_addr *a)
@@ -146,7 +166,8 @@ listen_all_slots(struct listen *l, const struct conf_listener *c,
 		return r;
 	fds = listen_old_fds(old, &l->addr[i]);
 	if (fds == NULL)
-		r = listen_is_free(&l->addr[i]);
+		r = old == NULL ? listen_wait_free(&l->addr[i])
+				: listen_is_free(&l->addr[i]);
 	l->n++;
 	for (unsigned s = 0; r == 0 && s < l->slots; s++) {
 		l->fd[i][s] = listen_one(

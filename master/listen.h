@@ -18,7 +18,8 @@ struct listen;
  * Opens what conf says for `slots` relays.  Sockets of `old` (may be NULL)
  * that stand on the same address and port are used again (duplicated: old
  * stays whole until the caller frees it).  All or nothing: 0, or -errno with
- * a line in err (-EADDRINUSE also when somebody else shares the port).
+ * a line in err (-EADDRINUSE also when somebody else shares the port; without
+ * old it waits three seconds for that to end).
  */
 MUST_USE int listen_open(struct listen **l_r, const struct conf *conf,
 			 unsigned slots, const struct listen *old, char *err,
