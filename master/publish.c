@@ -40,7 +40,6 @@ struct publish {
 	struct listen *listen;
 	int access_log;
 
-	int stats_fd;
 	struct stats *stats;
 	int table_fd; /* -1 none */
 	struct table *table;
@@ -104,16 +103,6 @@ publish_make_token(struct publish *p)
 	return MIN(p->token_ro_fd, 0);
 }
 
-static int
-publish_make_stats(struct publish *p, const char **why_r)
-{
-	p->stats_fd = stats_create();
-	if (p->stats_fd < 0)
-		return p->stats_fd;
-	p->stats = stats_map(p->stats_fd, STATS_OWN_ALL, why_r);
-	return p->stats == NULL ? -ENOMEM : 0;
-}
-
 int
 publish_new(struct publish **p_r, struct loop *l, const struct conf *conf,
 	    struct store *store, char *err, size_t err_size)
@@ -125,13 +114,13 @@ publish_new(struct publish **p_r, struct loop *l, const struct conf *conf,
 	if (p != NULL) {
 		p->conf = conf;
 		p->store = store;
-		p->access_log = p->stats_fd = p->table_fd = -1;
+		p->access_log = p->table_fd = -1;
 		p->token_fd = p->token_ro_fd = p->tickets_ro_fd = -1;
 		p->rotate = loop_timer_new(l, publish_rotate, p);
 	}
 	if (p != NULL && p->rotate != NULL) {
-		r = publish_make_stats(p, &why);
-		if (r == 0)
+		p->stats = stats_new(&why);
+		if (p->stats != NULL)
 			r = publish_make_token(p);
 		if (r == 0)
 			r = publish_make_tickets(p, &why);
@@ -160,9 +149,8 @@ publish_free(struct publish **pp)
 		table_unmap(&p->table);
 	if (p->tickets != NULL)
 		pub_unmap(&p->tickets);
-	/* The mapping of the stats goes with the process. */
+	stats_free(&p->stats);
 	fd_close(&p->access_log);
-	fd_close(&p->stats_fd);
 	fd_close(&p->table_fd);
 	fd_close(&p->token_fd);
 	fd_close(&p->token_ro_fd);
@@ -248,7 +236,8 @@ send_segment(struct proc *c, enum segment_kind kind, int fd)
 static void
 send_segments(struct publish *p, struct proc *c)
 {
-	send_segment(c, SEGMENT_STATS, p->stats_fd);
+	send_segment(c, SEGMENT_STATS,
+		     stats_row_fd(p->stats, stats_row_index(c->role, c->slot)));
 	if (c->role == ROLE_RELAY) {
 		send_segment(c, SEGMENT_TABLE, p->table_fd);
 		send_segment(c, SEGMENT_TOKEN, p->token_ro_fd);

@@ -1,37 +1,40 @@
 /*
- * Purpose: counters of every process, in rows that only their owner writes.
+ * Purpose: counters of every process, each in memory of its own.
  *
  * Runs in: every process.
  * Trusts:  nothing in the segment: a number is only ever a number.
- * Touches: one memfd segment.
+ * Touches: one memfd for each row.
  * Failure: NULL or -errno at start-up; none later.
  */
 #include "shm/stats.h"
 
 #include <errno.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "shm/base/fd.h"
 #include "shm/base/hash.h"
 #include "shm/base/log.h"
 #include "shm/segment.h"
 
-#define STATS_MAGIC UINT64_C(0x3174617473736d72) /* "rmsstat1" */
-#define STATS_PAGE  4096
-#define STATS_BYTES ((size_t)STATS_PAGE * (1 + STATS_ROWS))
+#define STATS_MAGIC UINT64_C(0x3274617473736d72) /* "rmsstat2" */
+#define STATS_BYTES 4096
 
 struct stats_head {
 	uint64_t magic;
 	uint64_t layout;
-	uint32_t rows;
+	uint32_t row;
 	uint32_t unused;
 };
-_Static_assert(offsetof(struct stats_head, rows) == 16, "as in stats.h");
-_Static_assert(sizeof(struct stats_row) <= STATS_PAGE, "a row is one page");
+struct stats_page {
+	struct stats_head head;
+	struct stats_row row;
+};
+_Static_assert(offsetof(struct stats_page, head.row) == 16, "as in stats.h");
+_Static_assert(offsetof(struct stats_page, row) == 64, "as in stats.h");
+_Static_assert(sizeof(struct stats_page) <= STATS_BYTES, "it fits its memfd");
 
 struct stats {
-	uint8_t *mem;
+	int fd[STATS_ROWS];
+	struct stats_page *page[STATS_ROWS];
 };
 
 enum stat_kind { STAT_KIND_COUNTER, STAT_KIND_GAUGE };
@@ -99,85 +102,73 @@ stats_row_index(enum role role, unsigned slot)
 	}
 }
 
-int
-stats_create(void)
+/* ---- the master ------------------------------------------------------ */
+
+static void
+stats_put_head(struct stats_page *p, unsigned row)
 {
-	struct stats_head h = {
-	    .magic = STATS_MAGIC, .layout = stats_layout(), .rows = STATS_ROWS};
-	int fd;
-
-	/* With larger pages a row could not be protected by itself. */
-	if (sysconf(_SC_PAGESIZE) != STATS_PAGE)
-		return -ENOTSUP;
-	fd = fd_memfd_shared("rms-stats", STATS_BYTES);
-	if (fd < 0)
-		return fd;
-	if (pwrite(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h)) {
-		int r = -errno;
-
-		close(fd);
-		return r;
-	}
-	return fd;
+	p->head = (struct stats_head){
+	    .magic = STATS_MAGIC, .layout = stats_layout(), .row = row};
 }
 
 static const char *
-stats_check(const struct stats_head *h)
+stats_make_row(struct stats *s, unsigned row)
 {
-	if (h->magic != STATS_MAGIC)
-		return "not a stats segment";
-	if (h->layout != stats_layout() || h->rows != STATS_ROWS)
-		return "made by a different version";
-	return NULL;
-}
+	const char *why = NULL;
 
-static size_t
-stats_offset(unsigned row)
-{
-	BUG_ON(row >= STATS_ROWS);
-	return (size_t)STATS_PAGE * (1 + row);
+	s->fd[row] = fd_memfd_shared("rms-stats", STATS_BYTES);
+	if (s->fd[row] < 0)
+		return "cannot make a row of the counters";
+	s->page[row] = segment_map(s->fd[row], STATS_BYTES, true, &why);
+	if (s->page[row] != NULL)
+		stats_put_head(s->page[row], row);
+	return why;
 }
 
 struct stats *
-stats_map(int fd, unsigned own, const char **why_r)
+stats_new(const char **why_r)
 {
 	struct stats *s = calloc(1, sizeof(*s));
 
-	BUG_ON(own >= STATS_ROWS && own != STATS_OWN_NONE &&
-	       own != STATS_OWN_ALL);
-	*why_r = "out of memory";
+	*why_r = s == NULL ? "out of memory" : NULL;
 	if (s == NULL)
 		return NULL;
-	s->mem = segment_map(fd, STATS_BYTES, own == STATS_OWN_ALL, why_r);
-	if (s->mem == NULL) {
-		free(s);
-		return NULL;
-	}
-	*why_r = stats_check((const void *)s->mem);
-	if (*why_r == NULL && own < STATS_ROWS &&
-	    mmap(s->mem + stats_offset(own), STATS_PAGE, PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_FIXED, fd,
-		 (off_t)stats_offset(own)) == MAP_FAILED)
-		*why_r = "cannot map the own row";
+	memset(s->fd, 0xff, sizeof(s->fd)); /* all -1 */
+	for (unsigned row = 0; *why_r == NULL && row < STATS_ROWS; row++)
+		*why_r = stats_make_row(s, row);
 	if (*why_r != NULL)
-		stats_unmap(&s);
+		stats_free(&s);
 	return s;
 }
 
 void
-stats_unmap(struct stats **s)
+stats_free(struct stats **sp)
 {
-	if (*s == NULL)
+	struct stats *s = *sp;
+
+	if (s == NULL)
 		return;
-	munmap((*s)->mem, STATS_BYTES);
-	free(*s);
-	*s = NULL;
+	for (unsigned row = 0; row < STATS_ROWS; row++) {
+		if (s->page[row] != NULL)
+			segment_unmap(s->page[row], STATS_BYTES);
+		fd_close(&s->fd[row]);
+	}
+	free(s);
+	*sp = NULL;
+}
+
+int
+stats_row_fd(const struct stats *s, unsigned row)
+{
+	BUG_ON(row >= STATS_ROWS);
+	return s->fd[row];
 }
 
 struct stats_row *
 stats_row(struct stats *s, unsigned row)
 {
-	return (struct stats_row *)(void *)(s->mem + stats_offset(row));
+	BUG_ON(row >= STATS_ROWS);
+	return &s->page[row]->row;
 }
 
 void
@@ -193,6 +184,8 @@ stats_fold(struct stats *s, unsigned row, uint64_t total[STAT_MAX])
 	atomic_store_explicit(&r->heartbeat, 0, memory_order_relaxed);
 	atomic_store_explicit(&r->pid, 0, memory_order_relaxed);
 	atomic_store_explicit(&r->started, 0, memory_order_relaxed);
+	/* The last owner could write here; the next one looks. */
+	stats_put_head(s->page[row], row);
 }
 
 void
@@ -207,4 +200,26 @@ stats_sum(struct stats *s, const uint64_t total[STAT_MAX],
 		for (enum stat_id i = 0; i < STAT_MAX; i++)
 			sum_r[i] += stat_get(r, i);
 	}
+}
+
+/* ---- a child --------------------------------------------------------- */
+
+struct stats_row *
+stats_attach(int fd, unsigned row, const char **why_r)
+{
+	struct stats_page *p = segment_map(fd, STATS_BYTES, true, why_r);
+
+	BUG_ON(row >= STATS_ROWS);
+	if (p == NULL)
+		return NULL;
+	if (p->head.magic != STATS_MAGIC)
+		*why_r = "not a row of counters";
+	else if (p->head.layout != stats_layout())
+		*why_r = "made by a different version";
+	else if (p->head.row != row)
+		*why_r = "the row of another process";
+	else
+		return &p->row;
+	segment_unmap(p, STATS_BYTES);
+	return NULL;
 }

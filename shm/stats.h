@@ -1,22 +1,25 @@
 /*
- * stats: what every process counts, in one segment that the master reads.
+ * stats: what every process counts, in memory that the master reads.
+ *
+ * One memfd for each row, one page large:
  *
  *	offset	size	field		writer	readers
- *	0	8	magic		master	all, once at attach
- *	8	8	layout hash	master	all, once at attach
- *	16	4	rows		master	all, once at attach
- *	4096	4096*n	row[n]		the process that owns the row
+ *	0	8	magic		master	its process, once at attach
+ *	8	8	layout hash	master	its process, once at attach
+ *	16	4	row		master	its process, once at attach
+ *	64	-	struct stats_row	the process that owns the row
  *
  * Rows: relay slots 0..RELAY_MAX-1, then the keeper, then the cloud agent,
  * then the console.
  *
- * 1. Exactly one process writes a row, with relaxed stores; readers use
+ * 1. A process gets the descriptor of its own row and of no other: whoever
+ *    takes it over can lie only about its own numbers.  (A read-only mapping
+ *    of a descriptor that may write is no bar: mprotect() lifts it.)
+ * 2. Exactly one process writes a row, with relaxed stores; readers use
  *    relaxed loads and may see two counters a moment apart.
- * 2. A row is folded into the master's totals before its slot is reused.
- * 3. A row is a page of its own: a process maps its row read-write and the
- *    rest read-only, then closes the descriptor.
- * 4. Nothing here is a length, an index or a pointer for the master: a
- *    hostile worker can lie only about its own numbers.
+ * 3. A row is folded into the master's totals, and its head written anew,
+ *    before its slot is reused.
+ * 4. Nothing here is a length, an index or a pointer for the master.
  */
 #ifndef RMS_STATS_H
 #define RMS_STATS_H
@@ -43,24 +46,25 @@ struct stats_row {
 	_Atomic uint64_t v[STAT_MAX];
 };
 
-struct stats; /* a mapping of the segment */
+struct stats; /* the master's mappings of all rows */
 
 /* Row of a process; BUG for the master, which has none. */
 unsigned stats_row_index(enum role role, unsigned slot);
 
-/* Master: makes the segment.  Descriptor (caller's) or -errno. */
-MUST_USE int stats_create(void);
-
-#define STATS_OWN_NONE UINT32_MAX	/* map every row read-only */
-#define STATS_OWN_ALL  (UINT32_MAX - 1) /* the master: every row writable */
-/*
- * Maps it: row `own` read-write, the rest read-only.  fd stays the caller's.
- * NULL with a reason in *why_r.
- */
-MUST_USE struct stats *stats_map(int fd, unsigned own, const char **why_r);
-void stats_unmap(struct stats **s);
-/* Row by index; writable only when it was mapped so. */
+/* Master: makes every row.  NULL with a reason in *why_r. */
+MUST_USE struct stats *stats_new(const char **why_r);
+void stats_free(struct stats **s);
+/* The row's descriptor, for its process and nobody else.  Borrowed. */
+int stats_row_fd(const struct stats *s, unsigned row);
+/* The row's counters. */
 struct stats_row *stats_row(struct stats *s, unsigned row);
+
+/*
+ * A child: maps its row, for the life of the process.  fd stays the caller's.
+ * NULL with a reason in *why_r when it is not this row, or of another version.
+ */
+MUST_USE struct stats_row *stats_attach(int fd, unsigned row,
+					const char **why_r);
 
 static inline void
 stat_add(struct stats_row *r, enum stat_id s, uint64_t n)

@@ -81,12 +81,11 @@ child_take_stats(struct child_run *r, struct ipc_msg *m)
 	unsigned row = stats_row_index(r->c.role, r->c.slot);
 	const char *why = "";
 
-	r->c.stats = stats_map(m->fd, row, &why);
-	if (r->c.stats == NULL) {
-		log_err("cannot map the stats segment: %s", why);
+	r->c.row = stats_attach(m->fd, row, &why);
+	if (r->c.row == NULL) {
+		log_err("cannot map the row of counters: %s", why);
 		return -EPROTO;
 	}
-	r->c.row = stats_row(r->c.stats, row);
 	atomic_store_explicit(&r->c.row->pid, (uint64_t)getpid(),
 			      memory_order_relaxed);
 	atomic_store_explicit(&r->c.row->started, clock_real_ns(),
@@ -261,7 +260,7 @@ child_set_up(struct child_run *r)
 	if (e != 0)
 		die(EX_UNAVAILABLE, "no start-up messages: %s", strerror(-e));
 	if (r->c.row == NULL)
-		die(EX_SOFTWARE, "the master gave no stats segment");
+		die(EX_SOFTWARE, "the master gave no row of counters");
 	r->c.conf = r->c.conf_next;
 	child_log_level(&r->c);
 	e = sandbox_drop(r->c.conf.user.s, &note);

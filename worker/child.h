@@ -29,8 +29,7 @@ struct child {
 	struct ipc *master;    /* NULL at start-up */
 	struct conf conf;      /* of the last CONF_DONE */
 	struct conf conf_next; /* as received, before CONF_DONE */
-	struct stats_row *row; /* ours */
-	struct stats *stats;
+	struct stats_row *row; /* our counters */
 	bool draining;
 };
 

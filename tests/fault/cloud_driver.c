@@ -49,7 +49,8 @@ struct driver {
 	struct conf conf;
 	struct msg_creds creds;
 	char ca[512];
-	int stats_fd, token_fd;
+	struct stats *stats;
+	int token_fd;
 	struct pub *pub;
 	struct ipc *agent;
 	struct ipc *relay[SLOTS];
@@ -205,7 +206,8 @@ cmd_start(void)
 	d.agent = ipc_new(d.loop, fd[0], ROLE_MASTER, ROLE_CLOUD, 0, 1024,
 			  &agent_ops, NULL);
 	NEED(d.agent != NULL);
-	send_segment(SEGMENT_STATS, d.stats_fd);
+	send_segment(SEGMENT_STATS,
+		     stats_row_fd(d.stats, stats_row_index(ROLE_CLOUD, 0)));
 	send_segment(SEGMENT_TOKEN, d.token_fd);
 }
 
@@ -435,10 +437,10 @@ main(int argc, char **argv)
 	d.loop = loop_new();
 	NEED(d.loop != NULL);
 	conf_defaults(&d.conf);
-	d.stats_fd = stats_create();
+	d.stats = stats_new(&why);
 	d.token_fd =
 	    pub_create("token", sizeof(struct token_value), TOKEN_LAYOUT);
-	NEED(d.stats_fd >= 0 && d.token_fd >= 0);
+	NEED(d.stats != NULL && d.token_fd >= 0);
 	d.pub = pub_map(d.token_fd, sizeof(struct token_value), TOKEN_LAYOUT,
 			false, &why);
 	NEED(d.pub != NULL);

@@ -55,7 +55,6 @@ struct driver {
 	struct conf conf;
 	char keytab[512];
 	char key[CONF_LISTENERS_MAX][512];
-	int stats_fd;
 	struct stats *stats;
 	struct ipc *keeper;
 	struct ipc *relay[SLOTS];
@@ -298,7 +297,8 @@ cmd_start(void)
 	d.keeper = ipc_new(d.loop, fd[0], ROLE_MASTER, ROLE_KEEPER, 0, 1024,
 			   &keeper_ops, NULL);
 	NEED(d.keeper != NULL);
-	send_body(IPC_SEGMENT, body, len, d.stats_fd);
+	send_body(IPC_SEGMENT, body, len,
+		  stats_row_fd(d.stats, stats_row_index(ROLE_KEEPER, 0)));
 }
 
 static void
@@ -589,9 +589,7 @@ main(int argc, char **argv)
 	d.binary = argv[1];
 	memset(d.raw, -1, sizeof(d.raw));
 	conf_defaults(&d.conf);
-	d.stats_fd = stats_create();
-	NEED(d.stats_fd >= 0);
-	d.stats = stats_map(d.stats_fd, STATS_OWN_ALL, &why);
+	d.stats = stats_new(&why);
 	d.loop = loop_new();
 	NEED(d.stats != NULL && d.loop != NULL);
 	d.input = event_new(loop_base(d.loop), 0, EV_READ | EV_PERSIST,

@@ -38,8 +38,6 @@ struct world {
 	struct loop_timer *beat_timer;
 };
 
-static struct stats *stats;
-
 static void
 on_spawn(void *arg, struct proc *p)
 {
@@ -150,7 +148,6 @@ set_up(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	const char *why = NULL;
-	int fd;
 
 	assert_non_null(w);
 	log_set_level(LOG_LVL_ERR - 1);
@@ -160,14 +157,8 @@ set_up(void **state)
 	good(w, "rms-cloud");
 	good(w, "rms-relay");
 	w->loop = loop_new();
-	if (stats == NULL) { /* one for all tests: it cannot be unmapped */
-		fd = stats_create();
-		assert_true(fd >= 0);
-		stats = stats_map(fd, STATS_OWN_ALL, &why);
-		assert_non_null(stats);
-		close(fd);
-	}
-	w->stats = stats;
+	w->stats = stats_new(&why);
+	assert_non_null(w->stats);
 	w->chld = evsignal_new(loop_base(w->loop), SIGCHLD, on_chld, w);
 	evsignal_add(w->chld, NULL);
 	w->beat_timer = loop_timer_new(w->loop, on_beat, w);
@@ -197,6 +188,7 @@ tear_down(void **state)
 	char cmd[64];
 
 	supervise_free(&w->s);
+	stats_free(&w->stats);
 	loop_timer_free(&w->beat_timer);
 	event_free(w->chld);
 	loop_free(&w->loop);

@@ -1,14 +1,13 @@
 /*
- * Counters: a row belongs to one process, and folding loses nothing.
+ * Counters: a row belongs to one process and is out of reach for all others,
+ * and folding loses nothing.
  */
-#include <errno.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -16,36 +15,23 @@
 #include "shm/stats.h"
 #include "shm/base/log.h"
 
-static int fd = -1;
 static struct stats *master;
-
-static struct stats *
-map(unsigned own)
-{
-	const char *why = NULL;
-	struct stats *s = stats_map(fd, own, &why);
-
-	assert_non_null(s);
-	return s;
-}
 
 static int
 set_up(void **state)
 {
+	const char *why = NULL;
+
 	(void)state;
-	fd = stats_create();
-	if (fd < 0)
-		return -1;
-	master = map(STATS_OWN_ALL);
-	return 0;
+	master = stats_new(&why);
+	return master == NULL ? -1 : 0;
 }
 
 static int
 tear_down(void **state)
 {
 	(void)state;
-	stats_unmap(&master);
-	fd_close(&fd);
+	stats_free(&master);
 	return master == NULL ? 0 : -1;
 }
 
@@ -64,51 +50,80 @@ every_process_has_a_row_of_its_own(void **state)
 	assert_false(used[stats_row_index(ROLE_CLOUD, 0)]);
 	used[stats_row_index(ROLE_CLOUD, 0)] = true;
 	assert_false(used[stats_row_index(ROLE_CONSOLE, 0)]);
-	assert_true((uintptr_t)stats_row(master, 1) % 4096 == 0);
 }
 
-/* True when writing to that row through a mapping that owns `own` works. */
-static bool
-can_write(unsigned own, unsigned row)
+static ino_t
+inode(unsigned row)
 {
-	pid_t pid = fork();
-	int status;
+	struct stat st;
 
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		struct stats *s = map(own);
+	assert_int_equal(fstat(stats_row_fd(master, row), &st), 0);
+	return st.st_ino;
+}
 
-		signal(SIGSEGV, SIG_DFL);
-		close(STDERR_FILENO);
-		stat_add(stats_row(s, row), STAT_requests, 1);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+/* What a process that was taken over can do with all that it was given. */
+static void
+attack(int fd)
+{
+	struct stat st;
+	uint8_t *p;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		 fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	memset(p, 0xee, (size_t)st.st_size);
+	munmap(p, (size_t)st.st_size);
+	/* nor can it take the ground from under the master */
+	assert_int_equal(ftruncate(fd, 0), -1);
+	assert_int_equal(ftruncate(fd, 1 << 20), -1);
 }
 
 static void
-a_process_writes_its_own_row_only(void **state)
+a_row_is_all_that_its_owner_can_write(void **state)
 {
+	uint8_t before[sizeof(struct stats_row)];
+
 	(void)state;
-	assert_true(can_write(3, 3));
-	assert_false(can_write(3, 2));
-	assert_false(can_write(3, 4));
-	assert_true(can_write(STATS_ROWS - 1, STATS_ROWS - 1));
-	assert_false(can_write(STATS_OWN_NONE, 0));
-	assert_true(can_write(STATS_OWN_ALL, 0));
-	assert_true(can_write(STATS_OWN_ALL, STATS_ROWS - 1));
-	assert_true(stat_get(stats_row(master, 3), STAT_requests) == 1);
-	assert_true(stat_get(stats_row(master, 2), STAT_requests) == 0);
+	for (unsigned a = 0; a < STATS_ROWS; a++)
+		for (unsigned b = 0; b < a; b++)
+			assert_true(inode(a) != inode(b));
+	stat_add(stats_row(master, 2), STAT_requests, 5);
+	stat_add(stats_row(master, 4), STAT_requests, 7);
+	memcpy(before, (void *)stats_row(master, 4), sizeof(before));
+	attack(stats_row_fd(master, 3));
+	assert_true(stat_get(stats_row(master, 2), STAT_requests) == 5);
+	assert_memory_equal((void *)stats_row(master, 4), before,
+			    sizeof(before));
+	assert_true(stat_get(stats_row(master, 3), STAT_requests) ==
+		    UINT64_C(0xeeeeeeeeeeeeeeee));
+}
+
+static void
+the_next_owner_finds_a_whole_row(void **state)
+{
+	uint64_t total[STAT_MAX] = {0};
+	const char *why = NULL;
+	struct stats_row *r;
+
+	(void)state;
+	attack(stats_row_fd(master, 3));
+	assert_null(stats_attach(stats_row_fd(master, 3), 3, &why));
+	stats_fold(master, 3, total);
+	r = stats_attach(stats_row_fd(master, 3), 3, &why);
+	assert_non_null(r);
+	assert_true(stat_get(r, STAT_requests) == 0);
+	assert_true(atomic_load(&r->heartbeat) == 0);
 }
 
 static void
 what_a_worker_counts_the_master_reads(void **state)
 {
-	struct stats *w = map(5);
-	struct stats_row *r = stats_row(w, 5);
+	const char *why = NULL;
+	struct stats_row *r = stats_attach(stats_row_fd(master, 5), 5, &why);
 
 	(void)state;
+	assert_non_null(r);
 	stat_add(r, STAT_requests, 2);
 	stat_add(r, STAT_requests, 3);
 	stat_add(r, STAT_conns_open, 2);
@@ -117,7 +132,6 @@ what_a_worker_counts_the_master_reads(void **state)
 	assert_true(stat_get(stats_row(master, 5), STAT_requests) == 5);
 	assert_true(stat_get(stats_row(master, 5), STAT_conns_open) == 1);
 	assert_true(stat_get(stats_row(master, 5), STAT_up_idle) == 9);
-	stats_unmap(&w);
 }
 
 static void
@@ -162,7 +176,7 @@ a_mad_row_spoils_numbers_and_nothing_else(void **state)
 	uint64_t total[STAT_MAX] = {0}, sum[STAT_MAX];
 
 	(void)state;
-	memset((void *)stats_row(master, 2), 0xff, 4096);
+	memset((void *)stats_row(master, 2), 0xff, sizeof(struct stats_row));
 	stats_sum(master, total, sum);
 	stats_fold(master, 2, total);
 	memset(total, 0, sizeof(total));
@@ -171,11 +185,11 @@ a_mad_row_spoils_numbers_and_nothing_else(void **state)
 }
 
 static void
-a_foreign_segment_is_refused(void **state)
+what_is_not_the_own_row_is_refused(void **state)
 {
 	static const off_t fields[] = {0, 8, 16};
+	int fd = stats_row_fd(master, 0), other;
 	const char *why = NULL;
-	int other;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
@@ -184,16 +198,16 @@ a_foreign_segment_is_refused(void **state)
 		assert_int_equal(pread(fd, &keep, 1, fields[i]), 1);
 		flip = keep ^ 1;
 		assert_int_equal(pwrite(fd, &flip, 1, fields[i]), 1);
-		assert_null(stats_map(fd, 0, &why));
+		assert_null(stats_attach(fd, 0, &why));
 		assert_non_null(why);
 		assert_int_equal(pwrite(fd, &keep, 1, fields[i]), 1);
 	}
-	other = fd_memfd_shared("short", 4096);
-	assert_null(stats_map(other, 0, &why));
+	assert_non_null(stats_attach(fd, 0, &why));
+	assert_null(stats_attach(fd, 1, &why));
+	other = fd_memfd_shared("short", 1024);
+	assert_null(stats_attach(other, 0, &why));
 	close(other);
-	assert_null(stats_map(-1, 0, &why));
-	/* Nobody can take the ground from under the others. */
-	assert_int_equal(ftruncate(fd, 0), -1);
+	assert_null(stats_attach(-1, 0, &why));
 }
 
 static void
@@ -213,11 +227,12 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 	    T(every_process_has_a_row_of_its_own),
-	    T(a_process_writes_its_own_row_only),
+	    T(a_row_is_all_that_its_owner_can_write),
+	    T(the_next_owner_finds_a_whole_row),
 	    T(what_a_worker_counts_the_master_reads),
 	    T(folding_keeps_counters_and_forgets_gauges),
 	    T(a_mad_row_spoils_numbers_and_nothing_else),
-	    T(a_foreign_segment_is_refused),
+	    T(what_is_not_the_own_row_is_refused),
 	    T(every_counter_has_a_name_and_a_meaning),
 	};
 
