@@ -1,0 +1,85 @@
+/*
+ * Purpose: one request and its reply: made, counted, ended.
+ *
+ * Runs in: relay.
+ * Trusts:  nobody.
+ * Touches: counters, the access log.
+ * Failure: NULL without memory.
+ */
+#include "worker/relay/client_priv.h"
+
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "worker/relay/alog.h"
+#include "worker/relay/upstream.h"
+
+/* Freed exchanges, for the next requests. */
+#define EXCHANGE_SPARE_MAX 64
+static struct exchange *exchange_spare;
+static size_t exchange_nspare;
+
+struct exchange *
+exchange_new(struct relay *w)
+{
+	struct exchange *x = exchange_spare;
+
+	if (x != NULL) {
+		exchange_spare = x->next_free;
+		exchange_nspare--;
+	} else if ((x = malloc(sizeof(*x))) == NULL) {
+		return NULL;
+	}
+	/* req is cleared by its parser, up to the fields it fills */
+	memset(x, 0, offsetof(struct exchange, req));
+	memset(&x->req, 0, offsetof(struct http_req, field));
+	snprintf(x->id, sizeof(x->id), "%016llx-%llx",
+		 (unsigned long long)w->boot_id,
+		 (unsigned long long)++w->next_id);
+	w->nexchanges++;
+	stat_add(w->row, STAT_requests_open, 1);
+	return x;
+}
+
+static void
+exchange_count(struct relay *w, const struct exchange *x)
+{
+	if (x->status >= 200 && x->status < 300)
+		stat_add(w->row, STAT_status_2xx, 1);
+	else if (x->status >= 400 && x->status < 500)
+		stat_add(w->row, STAT_status_4xx, 1);
+	else if (x->status >= 500)
+		stat_add(w->row, STAT_status_5xx, 1);
+	stat_add(w->row, STAT_bytes_in, x->bytes_in);
+	stat_add(w->row, STAT_bytes_out, x->bytes_out);
+	stat_sub(w->row, STAT_requests_open, 1);
+}
+
+/* The request is over in every respect. */
+void
+exchange_end(struct client *c)
+{
+	struct exchange *x = c->x;
+	struct relay *w = c->w;
+
+	if (x == NULL)
+		return;
+	if (x->t_reply_end == 0)
+		x->t_reply_end = clock_mono_ns();
+	if (x->up != NULL)
+		upstream_drop(&x->up);
+	upstream_cancel(c);
+	alog_write(w->alog, c);
+	exchange_count(w, x);
+	if (x->ident_owned)
+		identity_free(&x->ident);
+	free(x->auth_out);
+	c->x = NULL;
+	w->nexchanges--;
+	if (exchange_nspare >= EXCHANGE_SPARE_MAX) {
+		free(x);
+		return;
+	}
+	x->next_free = exchange_spare;
+	exchange_spare = x;
+	exchange_nspare++;
+}

@@ -1,0 +1,171 @@
+/*
+ * Purpose: find and judge the head of the next request.
+ *
+ * Runs in: relay.
+ * Trusts:  nobody.
+ * Touches: the client's block.
+ * Failure: a refusal with its reason.
+ */
+#include "worker/relay/client_priv.h"
+
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "worker/relay/local.h"
+
+static bool
+client_is_soap(const struct http_req *r)
+{
+	static const char *const types[] = {"text/xml", "application/soap+xml"};
+
+	if (r->method != HTTP_POST)
+		return false;
+	if (r->soap_action.p != NULL)
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		size_t n = strlen(types[i]);
+
+		if (r->content_type.len >= n &&
+		    slice_iis((struct slice){r->content_type.p, n}, types[i]))
+			return true;
+	}
+	return false;
+}
+
+static void
+client_on_head(struct client *c, size_t len)
+{
+	const struct conf *conf = &c->w->c->conf;
+	const struct http_limits lim = {
+	    .fields_max = (size_t)conf->header_count_max,
+	    .head_max = (size_t)conf->head_bytes_max,
+	    .auth_max = (size_t)conf->auth_bytes_max,
+	    .body_max = (uint64_t)conf->body_bytes_max,
+	};
+	struct exchange *x = exchange_new(c->w);
+	enum reason why;
+
+	if (x == NULL) {
+		stat_add(c->w->row, STAT_nomem, 1);
+		client_end(c, REASON_NOMEM);
+		return;
+	}
+	c->x = x;
+	x->t_start = c->t_head;
+	stat_add(c->w->row, STAT_requests, 1);
+	why = http_parse_req(&x->req, c->block + c->rpos, len, &lim);
+	x->body_start = c->rpos + len;
+	x->held = true;
+	client_body_init(c);
+	x->soap = client_is_soap(&x->req);
+	if (x->req.target.p != NULL)
+		snprintf(x->path, sizeof(x->path), "%.*s",
+			 (int)MIN(x->req.target.len, sizeof(x->path) - 1),
+			 x->req.target.p);
+	if (why != REASON_OK) {
+		client_refuse(c, why, NULL);
+		return;
+	}
+	if (x->req.intermediary && !c->shared) {
+		/* somebody else's requests may follow on this connection */
+		c->shared = true;
+		identity_free(&c->ident);
+	}
+	local_dispatch(c);
+}
+
+/* A refusal before there is a request to refuse. */
+void
+client_refuse_head(struct client *c, enum reason why)
+{
+	c->x = exchange_new(c->w);
+	if (c->x == NULL) {
+		client_end(c, REASON_NOMEM);
+		return;
+	}
+	c->x->t_start = c->t_head;
+	c->x->body_done = true;
+	c->x->cursor = c->wpos;
+	stat_add(c->w->row, STAT_requests, 1);
+	client_refuse(c, why, NULL);
+}
+
+/* Looks for a head in the block; false: wait for more. */
+static bool
+client_try_head(struct client *c)
+{
+	size_t have = c->wpos - c->rpos, len = 0;
+
+	if (have == 0)
+		return false;
+	if (c->state == CLIENT_IDLE) {
+		/* RFC 9112 2.2: one empty line before a request is ignored */
+		if (c->block[c->rpos] == '\r') {
+			if (have < 2)
+				return false;
+			if (c->block[c->rpos + 1] == '\n') {
+				c->rpos += 2;
+				have -= 2;
+			}
+		}
+		c->t_head = clock_turn_ns();
+		c->scan = (struct http_scan){0};
+		client_enter(c, CLIENT_HEAD);
+	}
+	switch (http_scan(&c->scan, c->block + c->rpos, have, &len)) {
+	case HTTP_DONE:
+		client_on_head(c, len);
+		return true;
+	case HTTP_BAD_LINE:
+		client_refuse_head(c, REASON_BAD_LINE_END);
+		return true;
+	case HTTP_MORE:
+		break;
+	}
+	if (have > client_head_max(c)) {
+		client_refuse_head(c, REASON_HEAD_TOO_LARGE);
+		return true;
+	}
+	return false;
+}
+
+/* Room for the rest of a head. */
+static bool
+client_head_room(struct client *c)
+{
+	if (c->block == NULL || c->wpos < c->size)
+		return true;
+	if (c->rpos > 0) {
+		client_block_compact(c);
+		return true;
+	}
+	if (client_block_grow(c) == 0)
+		return true;
+	client_refuse_head(c, REASON_HEAD_TOO_LARGE);
+	return false;
+}
+
+bool
+client_run_head(struct client *c)
+{
+	enum io_result r;
+
+	if (wire_blocked(&c->wire)) {
+		loop_timer_set(c->timer,
+			       (uint64_t)c->w->c->conf.write_timeout_ms);
+		return false;
+	}
+	if (client_try_head(c))
+		return true;
+	if (!client_head_room(c))
+		return false;
+	r = client_fill(c);
+	if (r == IO_OK)
+		return true;
+	if (r == IO_AGAIN) {
+		if (c->wpos == c->rpos)
+			client_block_drop(c);
+		return false;
+	}
+	client_end(c, r == IO_EOF ? REASON_CLIENT_CLOSED : REASON_CLIENT_IO);
+	return false;
+}
