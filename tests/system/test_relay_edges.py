@@ -1,11 +1,14 @@
 """Where one connection's affairs could become another's, or a relay's end:
 what a cloud or a client may do that is neither good nor usual."""
 
+import os
+import signal
 import socket
 import time
 
 import pytest
 
+import pki
 import soap
 from conftest import using
 from relay_peers import NAME, PATH, ask, own_error, ticket
@@ -147,3 +150,53 @@ def test_no_wait_for_a_token(private_lab):
         start = time.monotonic()
         own_error(ask(server), 502, "CLOUD_UNAUTHORIZED")
         assert time.monotonic() - start < 3
+
+
+def test_identity_field_with_a_name_that_passes(private_lab):
+    lab = private_lab(workers=1)
+    lab.rmsctl("set", "header_account", "Client-Request-Id")
+    lab.wait_ready()
+    with lab.server() as server:
+        assert server.call(NAME, BODY, fields=[
+            ("client-request-id", "sp01$@LAB.TEST")]).status == 200
+    values = [v for n, v in lab.cloud()["last"]["fields"]
+              if n.lower() == "client-request-id"]
+    assert values == ["exch01$@LAB.TEST"]
+
+
+def test_binding_of_the_certificate_that_the_client_saw(private_lab):
+    """A connection outlives the listener's certificate."""
+    lab = private_lab(workers=1)
+    with lab.server(bindings=True) as old:
+        assert old.call(NAME, BODY).status == 200
+        before = old.peer_certificate()
+        pki.make_certificate(lab.path("tls"), "connector", [
+            "DNS:localhost", "DNS:connector.lab.test", "IP:127.0.0.1"])
+        lab.rmsctl("reload")
+        lab.wait_ready()
+        with lab.server(bindings=True) as new:
+            assert new.call(NAME, BODY).status == 200
+            assert new.peer_certificate() != before
+        assert old.call(NAME, BODY, eager=True).status == 200
+
+
+def test_slow_reader_when_the_connector_stops(private_lab):
+    """What is complete and waits to be taken is still given."""
+    lab = private_lab(workers=1, conf='drain_ms = "20s"')
+    full = room()
+    sizes = list(range(full - 100_000, full + 200_000, 30_000))
+    lab.cloud(rules=[{"op": NAME, "times": 1, "reply_bytes": size} for size in sizes])
+    clients = [lab.server(tls=False) for _ in sizes]
+    for client in clients:
+        client.connect()
+        client.send(client.head("POST", PATH, soap.soap_fields(NAME) + [
+            client.authorization()[1], ("Content-Length", str(len(BODY)))]) + BODY)
+    time.sleep(2)
+    lab.expected.add("death")
+    os.kill(lab.process("rms-connectord").pid, signal.SIGTERM)
+    time.sleep(1)
+    got = []
+    for client in clients:
+        with client:
+            got.append(len(client.read().body))
+    assert sorted(got) == sizes

@@ -89,8 +89,10 @@ void
 forward_on_failed(struct client *c, enum reason why, const char *detail)
 {
 	client_refuse(c, why, detail);
+	/* Not client_run(): it may be what called us, and the next request
+	 * may fail as fast as this one, one within the other without end. */
 	if (c->state != CLIENT_CLOSED)
-		client_run(c);
+		wire_again(&c->wire);
 }
 
 void
@@ -105,7 +107,7 @@ forward_on_ready(struct client *c, struct upstream *u)
 	client_enter(c, CLIENT_RELAY);
 	forward_pump(c);
 	if (c->state == CLIENT_IDLE || c->state == CLIENT_DRAIN)
-		client_run(c);
+		wire_again(&c->wire); /* as above */
 }
 
 /* ---- the request ----------------------------------------------------- */
@@ -124,13 +126,24 @@ forward_put_safe(struct out *o, const char *name, const char *value)
 	out_str(o, "\r\n");
 }
 
+/* A client cannot say what we say of it, even where the field's name is one
+ * that passes. */
+static bool
+forward_is_ours(const struct conf *conf, struct slice name)
+{
+	return slice_iis(name, conf->header_account.s) ||
+	       slice_iis(name, conf->header_role.s);
+}
+
 static void
-forward_put_fields(struct out *o, const struct http_req *r)
+forward_put_fields(struct out *o, const struct conf *conf,
+		   const struct http_req *r)
 {
 	for (size_t i = 0; i < r->nfields; i++) {
 		const struct http_field *f = &r->field[i];
 
-		if (http_fate_req(f) != FATE_PASS)
+		if (http_fate_req(f) != FATE_PASS ||
+		    forward_is_ours(conf, f->name))
 			continue;
 		out_slice(o, f->name);
 		out_put(o, ": ", 2);
@@ -158,7 +171,7 @@ forward_put_head(struct client *c, struct out *o, const struct relay_cred *cred)
 	forward_put_safe(o, w->c->conf.header_account.s, x->ident->principal);
 	forward_put_safe(o, w->c->conf.header_role.s,
 			 server_role_name(x->role));
-	forward_put_fields(o, &x->req);
+	forward_put_fields(o, &w->c->conf, &x->req);
 	out_str(o, "X-RMS-Request-Id: ");
 	out_str(o, x->id);
 	if (x->req.framing == HTTP_CHUNKED) {
