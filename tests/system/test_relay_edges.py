@@ -91,7 +91,7 @@ def test_slow_reader_of_a_last_reply(edges, half):
     """All of it, when nothing but the end of the connection tells where it
     ends: also what is still here when the cloud has no more."""
     full = room()
-    sizes = list(range(full - 100_000, full + 200_000, 30_000))
+    sizes = list(range(full - 320_000, full + 60_000, 20_000))
     edges.cloud(rules=[{"op": NAME, "times": 1, "chunked": True, "chunk_bytes": 60_000,
                         "reply_bytes": size} for size in sizes])
     clients = [edges.client(tls=False) for _ in sizes]
@@ -184,7 +184,7 @@ def test_slow_reader_when_the_connector_stops(private_lab):
     """What is complete and waits to be taken is still given."""
     lab = private_lab(workers=1, conf='drain_ms = "20s"')
     full = room()
-    sizes = list(range(full - 100_000, full + 200_000, 30_000))
+    sizes = list(range(full - 320_000, full + 60_000, 20_000))
     lab.cloud(rules=[{"op": NAME, "times": 1, "reply_bytes": size} for size in sizes])
     clients = [lab.server(tls=False) for _ in sizes]
     for client in clients:
