@@ -95,6 +95,9 @@ log_escape(char *out, size_t size, const char *text)
 	return n;
 }
 
+/* Below every level, so it is always written; nothing in front. */
+#define LOG_LVL_PLAIN ((enum log_level)0)
+
 /* What a line opens with; its length. */
 static size_t
 log_head(char *out, size_t size, enum log_level level)
@@ -103,9 +106,12 @@ log_head(char *out, size_t size, enum log_level level)
 			   : level == LOG_LVL_WARN ? "warning: "
 			   : level == LOG_LVL_INFO ? ""
 						   : "debug: ";
-	int n = log_people
-		    ? snprintf(out, size, "%s: %s", log_name, word)
-		    : snprintf(out, size, "<%d>%s: ", (int)level, log_name);
+	int n;
+
+	if (level == LOG_LVL_PLAIN)
+		return 0;
+	n = log_people ? snprintf(out, size, "%s: %s", log_name, word)
+		       : snprintf(out, size, "<%d>%s: ", (int)level, log_name);
 
 	return (size_t)n;
 }
@@ -139,6 +145,16 @@ log_at(enum log_level level, const char *fmt, ...)
 
 	va_start(ap, fmt);
 	log_vat(level, fmt, ap);
+	va_end(ap);
+}
+
+void
+log_plain(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_vat(LOG_LVL_PLAIN, fmt, ap);
 	va_end(ap);
 }
 

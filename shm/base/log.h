@@ -44,6 +44,10 @@ PRINTF(2, 3) void log_at(enum log_level level, const char *fmt, ...);
 			log_at(LOG_LVL_DEBUG, __VA_ARGS__); \
 	} while (0)
 
+/* The text alone, whatever the level: what a check finds, for a person, an
+ * editor or a script. */
+PRINTF(1, 2) void log_plain(const char *fmt, ...);
+
 /* Logs at err and exits with status (sysexits.h).  Start-up only. */
 NORETURN PRINTF(2, 3) void die(int status, const char *fmt, ...);
 

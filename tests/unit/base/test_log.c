@@ -109,6 +109,15 @@ a_terminal_gets_lines_for_people(void **state)
 }
 
 static void
+a_plain_line_is_the_text_alone(void **state)
+{
+	(void)state;
+	log_set_level(LOG_LVL_ERR);
+	log_plain("f:%d: bad\x1b", 3);
+	assert_string_equal(line(), "f:3: bad\\x1b\n");
+}
+
+static void
 the_level_decides_what_is_written(void **state)
 {
 	enum log_level l = LOG_LVL_ERR;
@@ -220,6 +229,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    T(a_line_names_level_role_and_slot),
 	    T(a_terminal_gets_lines_for_people),
+	    T(a_plain_line_is_the_text_alone),
 	    T(the_level_decides_what_is_written),
 	    T(a_name_from_the_network_cannot_forge_a_line),
 	    T(long_lines_are_cut_and_still_one_line),
