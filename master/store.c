@@ -20,7 +20,8 @@
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
 
-/* Sealed once, when the store is made: it opens under no other key. */
+/* Sealed when the store is made, and again when it holds no secret: as long as
+ * it holds one, it opens under no other key. */
 #define CANARY	       "rms-connector store"
 #define CANARY_CONTEXT SLICE_LIT("meta/canary")
 
@@ -198,24 +199,37 @@ schema_check(struct store *st, MDB_txn *txn, char *err)
 	return 0;
 }
 
+/* A store without secrets opens under any key: -ENOKEY when that key is not
+ * the one that it knows. */
 static int
 canary_check(struct store *st, MDB_txn *txn, char *err)
 {
 	char plain[sizeof(CANARY)] = "";
 	ssize_t n = -EBADMSG;
+	MDB_stat ms;
 	MDB_val v;
+	int rc;
 
+	if (st->seal == NULL)
+		return 0;
 	if (meta_get(st, txn, "canary", &v) == 0 &&
 	    v.mv_size == sizeof(CANARY) - 1 + SEAL_OVERHEAD)
 		n = seal_open(st->seal, CANARY_CONTEXT, v.mv_data, v.mv_size,
 			      plain);
-	if (n < 0 || memcmp(plain, CANARY, sizeof(CANARY)) != 0)
-		return store_fail(
-		    err, -EBADMSG,
-		    "the sealing key is not the one that the secrets in store "
-		    "%s were sealed with; restore the right key file",
-		    st->dir);
-	return 0;
+	if (n >= 0 && memcmp(plain, CANARY, sizeof(CANARY)) == 0)
+		return 0;
+	rc = mdb_stat(txn, st->db[DB_CREDS], &ms);
+	if (rc != 0)
+		return store_fail(err, store_errno(rc), "store %s: %s", st->dir,
+				  mdb_strerror(rc));
+	if (ms.ms_entries == 0)
+		return -ENOKEY;
+	return store_fail(
+	    err, -EBADMSG,
+	    "the sealing key is not the one that the secrets in store %s were "
+	    "sealed with; restore the right key file, or run rms-connectord "
+	    "with --forget-credentials and add them again",
+	    st->dir);
 }
 
 static int
@@ -236,7 +250,8 @@ generation_load(struct store *st, MDB_txn *txn, char *err)
 	return 0;
 }
 
-/* What is there.  -ENOENT: nothing at all, a store to be made. */
+/* What is there.  -ENOENT: nothing at all, a store to be made; -ENOKEY: all
+ * was read, but the canary is to be sealed again. */
 static int
 layout_read(struct store *st, char *err)
 {
@@ -272,11 +287,11 @@ layout_read(struct store *st, char *err)
 		    "store %s is not whole (%s); restore it from a backup",
 		    st->dir, mdb_strerror(rc));
 	if (r == 0)
-		r = canary_check(st, txn, err);
-	if (r == 0)
 		r = generation_load(st, txn, err);
-	/* A commit keeps the handles, which an abort would close. */
 	if (r == 0)
+		r = canary_check(st, txn, err);
+	/* A commit keeps the handles, which an abort would close. */
+	if (r == 0 || r == -ENOKEY)
 		(void)mdb_txn_commit(txn);
 	else
 		mdb_txn_abort(txn);
@@ -284,11 +299,22 @@ layout_read(struct store *st, char *err)
 }
 
 static int
+canary_write(struct store *st, MDB_txn *txn)
+{
+	uint8_t canary[sizeof(CANARY) - 1 + SEAL_OVERHEAD];
+	ssize_t n = seal_close(st->seal, CANARY_CONTEXT, CANARY,
+			       sizeof(CANARY) - 1, canary);
+
+	if (n < 0)
+		return EIO;
+	return meta_put(st, txn, "canary", canary, sizeof(canary));
+}
+
+static int
 layout_write(struct store *st, MDB_txn *txn)
 {
-	uint8_t canary[sizeof(CANARY) - 1 + SEAL_OVERHEAD], num[8];
+	uint8_t num[8];
 	struct pack k;
-	ssize_t n;
 	int rc = dbs_open(st, txn, MDB_CREATE);
 
 	if (rc != 0)
@@ -300,28 +326,47 @@ layout_write(struct store *st, MDB_txn *txn)
 	pack_u64(&k, 0);
 	if (rc == 0)
 		rc = meta_put(st, txn, "generation", num, k.len);
-	n = seal_close(st->seal, CANARY_CONTEXT, CANARY, sizeof(CANARY) - 1,
-		       canary);
-	if (n < 0)
-		return EIO;
-	return rc != 0 ? rc
-		       : meta_put(st, txn, "canary", canary, sizeof(canary));
+	return rc != 0 ? rc : canary_write(st, txn);
 }
 
-/* One transaction: a store is there whole, or the next start makes it. */
+/* One transaction, all of it or nothing. */
 static int
-layout_make(struct store *st, char *err)
+write_once(struct store *st, int (*fn)(struct store *st, MDB_txn *txn))
 {
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(st->env, NULL, 0, &txn);
 
-	if (rc == 0) {
-		rc = layout_write(st, txn);
-		if (rc == 0)
-			rc = mdb_txn_commit(txn);
-		else
-			mdb_txn_abort(txn);
-	}
+	if (rc != 0)
+		return rc;
+	rc = fn(st, txn);
+	if (rc == 0)
+		return mdb_txn_commit(txn);
+	mdb_txn_abort(txn);
+	return rc;
+}
+
+/* No secret is in it, so another key than before is no loss. */
+static int
+canary_renew(struct store *st, char *err)
+{
+	int rc = write_once(st, canary_write);
+
+	if (rc != 0)
+		return store_fail(
+		    err, store_errno(rc),
+		    "store %s cannot take the new sealing key: %s", st->dir,
+		    mdb_strerror(rc));
+	log_info("store %s holds no secret and takes the new sealing key",
+		 st->dir);
+	return 0;
+}
+
+/* A store is there whole, or the next start makes it. */
+static int
+layout_make(struct store *st, char *err)
+{
+	int rc = write_once(st, layout_write);
+
 	if (rc == 0 && fsync(st->dir_fd) != 0)
 		rc = errno;
 	if (rc != 0)
@@ -335,14 +380,40 @@ layout_make(struct store *st, char *err)
 /* --- life ---------------------------------------------------------------- */
 
 static int
+fail_none(struct store *st, char *err)
+{
+	return store_fail(err, -ENOENT, "there is no store in %s", st->dir);
+}
+
+/* What LMDB has opened: a store, or room for one. */
+static int
+content_settle(struct store *st, char *err)
+{
+	int r = layout_read(st, err);
+
+	if (r == -ENOKEY)
+		return canary_renew(st, err);
+	if (r != -ENOENT)
+		return r;
+	r = store_file_hollow(st, err);
+	if (r != -ENOENT)
+		return r;
+	return st->seal == NULL ? fail_none(st, err) : layout_make(st, err);
+}
+
+static int
 content_open(struct store *st, char *err)
 {
-	int r = store_env_open(st, err);
+	int r = store_file_look(st, err);
 
+	if (r == -ENOENT && st->seal == NULL)
+		return fail_none(st, err);
+	if (r == 0 || r == -ENOENT)
+		r = store_env_open(st, err);
 	if (r == 0)
-		r = layout_read(st, err);
-	if (r == -ENOENT && st->env != NULL)
-		r = layout_make(st, err);
+		r = content_settle(st, err);
+	if (r == 0)
+		store_file_made(st);
 	if (r != 0 && st->env != NULL) {
 		mdb_env_close(st->env);
 		st->env = NULL;

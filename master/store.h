@@ -42,7 +42,12 @@ struct store_author {
  * others may enter).  s is borrowed for the store's life.  0 or -errno with a
  * line in err: -EBUSY (second master), -EPROTO (written by a newer schema;
  * nothing is touched), -EACCES, -ENOSPC, -EBADMSG (the sealing key is not the
- * one that the secrets were sealed with) ...
+ * one that the secrets were sealed with), -EUCLEAN (damaged, or gone: a store
+ * was made here and data.mdb is missing or empty) ...  A store without secrets
+ * opens under any key, which is its key from then on.
+ *
+ * With s NULL no store is made (-ENOENT) and all but secrets can be read and
+ * changed: store_cred_put() and store_creds_open() may not be called.
  */
 MUST_USE int store_open(struct store **st_r, const char *dir, struct seal *s,
 			char err[STORE_ERR]);

@@ -146,6 +146,7 @@ store_creds_open(struct store *st, struct msg_creds *out_r)
 	struct collect a = {.seal = st->seal, .creds = out_r};
 	int r;
 
+	BUG_ON(st->seal == NULL);
 	memset(out_r, 0, sizeof(*out_r));
 	r = collect_all(st, &a);
 	if (r != 0)
@@ -330,6 +331,7 @@ store_cred_put(struct store *st, const char *name, const char *client_id,
 	    .name = name, .client_id = client_id, .secret = secret};
 	int r = check_name(name, err);
 
+	BUG_ON(st->seal == NULL);
 	if (r == 0)
 		r = check_client_id(client_id, err);
 	if (r == 0)

@@ -119,6 +119,87 @@ store_lock_take(struct store *st, char *err)
 	return 0;
 }
 
+/* --- is there a store, was there one ---------------------------------------
+ */
+
+/*
+ * An empty data.mdb is what LMDB makes a new one of.  It is also what is left
+ * when a copy ran out of disk or a file system was repaired: taken for new,
+ * the connector would refuse everybody and say nothing of what was lost.  So a
+ * file of its own remembers that a store was made.
+ */
+#define MADE_FILE "made"
+
+/* For those who have no backup. */
+#define START_ANEW                                                       \
+	"remove the directory to start anew (settings, credentials and " \
+	"servers have to be given again then)"
+
+static const char made_text[] =
+    "A store was made here: data.mdb, when missing or empty, was lost.\n";
+
+static bool
+file_is(struct store *st, const char *name)
+{
+	return faccessat(st->dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int
+file_lost(struct store *st, const char *what, char *err)
+{
+	return store_fail(
+	    err, -EUCLEAN,
+	    "store %s: data.mdb %s, but a store was made here before; restore "
+	    "it from a backup, or " START_ANEW,
+	    st->dir, what);
+}
+
+int
+store_file_look(struct store *st, char *err)
+{
+	struct stat sb;
+	bool there = fstatat(st->dir_fd, "data.mdb", &sb, 0) == 0;
+
+	if (!there && errno != ENOENT)
+		return store_fail(err, -errno, "%s/data.mdb: %s", st->dir,
+				  strerror(errno));
+	if (there && sb.st_size > 0)
+		return 0;
+	/* LMDB makes lock.mdb first: without it, an empty file is not what a
+	 * first start left that was broken off, but a copy that failed. */
+	if (file_is(st, MADE_FILE) || (there && !file_is(st, "lock.mdb")))
+		return file_lost(st, there ? "is empty" : "is missing", err);
+	return -ENOENT;
+}
+
+int
+store_file_hollow(struct store *st, char *err)
+{
+	return file_is(st, MADE_FILE) ? file_lost(st, "holds nothing", err)
+				      : -ENOENT;
+}
+
+void
+store_file_made(struct store *st)
+{
+	int fd, r;
+
+	if (file_is(st, MADE_FILE))
+		return;
+	fd = openat(st->dir_fd, MADE_FILE,
+		    O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	r = fd < 0 ? -errno
+		   : fd_write_all(fd, made_text, sizeof(made_text) - 1);
+	if (fd >= 0 && (fsync(fd) != 0 || fsync(st->dir_fd) != 0))
+		r = -errno;
+	fd_close(&fd);
+	/* What it is for is lost, the store is not. */
+	if (r != 0)
+		log_warn("%s/" MADE_FILE ": %s; should data.mdb be lost, the "
+			 "next start would not notice",
+			 st->dir, strerror(-r));
+}
+
 /* --- LMDB --------------------------------------------------------------- */
 
 /* How many pages from `first` on are on LMDB's list of free ones, which is
@@ -242,8 +323,9 @@ store_env_open(struct store *st, char *err)
 		return store_fail(
 		    err, store_errno(rc), "store %s cannot be opened: %s%s",
 		    st->dir, mdb_strerror(rc),
-		    store_errno(rc) == -EUCLEAN ? "; restore it from a backup"
-						: "");
+		    store_errno(rc) == -EUCLEAN
+			? "; restore it from a backup, or " START_ANEW
+			: "");
 	}
 	st->env = env;
 	return 0;

@@ -55,7 +55,7 @@ enum store_db {
 struct store {
 	MDB_env *env; /* NULL after a failure that lost it: reopened on use */
 	MDB_dbi db[DB_MAX];
-	struct seal *seal; /* borrowed */
+	struct seal *seal; /* borrowed; NULL: opened without the key */
 	char *dir;
 	int dir_fd;
 	int lock_fd;
@@ -94,6 +94,15 @@ const char *store_text_fault(struct slice s);
 MUST_USE int store_dir_open(struct store *st, char *err);
 /* Nobody else's from now on, until lock_fd is closed. */
 MUST_USE int store_lock_take(struct store *st, char *err);
+/*
+ * 0 when data.mdb has content; -ENOENT without a line when no store has been
+ * made here yet; -EUCLEAN when one was, and is gone.
+ */
+MUST_USE int store_file_look(struct store *st, char *err);
+/* The same for a data.mdb that turned out to hold nothing: never 0. */
+MUST_USE int store_file_hollow(struct store *st, char *err);
+/* From now on a store that is not there was lost.  Again is no harm. */
+void store_file_made(struct store *st);
 /* st->env, with a map of st->map_size or what the file needs. */
 MUST_USE int store_env_open(struct store *st, char *err);
 

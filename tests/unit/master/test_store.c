@@ -210,9 +210,168 @@ moved_canary_is_refused(void **state)
 
 	(void)state;
 	assert_true(n > 0);
+	assert_int_equal(fx_cred("default", "id-1", "secret"), 0);
 	meta_write("canary", sealed, (size_t)n);
 	store_close(&fx);
 	fx_refused(-EBADMSG, "sealing key");
+}
+
+/* With nothing sealed there is nothing to protect: any key will do. */
+static void
+key_of_a_store_without_secrets_may_change(void **state)
+{
+	(void)state;
+	assert_int_equal(fx_set("tenant_id", "contoso.test"), 0);
+	store_close(&fx);
+	seal_free(&fx_seal);
+	assert_int_equal(unlink(fx_key), 0);
+	assert_int_equal(
+	    seal_load(&fx_seal, fx_key, true, fx_err, sizeof(fx_err)), 0);
+	fx_open();
+	assert_int_equal(store_generation(fx), 1);
+	assert_int_equal(fx_cred("default", "id-1", "secret"), 0);
+	fx_reopen(); /* it is the store's own now */
+}
+
+static void
+store_opens_without_the_key(void **state)
+{
+	struct store_cred list[MSG_CREDS_MAX];
+	char path[160];
+
+	(void)state;
+	assert_int_equal(fx_cred("default", "id-1", "secret"), 0);
+	store_close(&fx);
+	assert_int_equal(store_open(&fx, fx_dir, NULL, fx_err), 0);
+	assert_int_equal(store_creds_list(fx, list), 1);
+	assert_string_equal(list[0].name, "default");
+	assert_int_equal(fx_set("tenant_id", "contoso.test"), 0);
+	fx_reopen(); /* and the key is still the right one */
+	/* Where no store is, none is made. */
+	store_close(&fx);
+	(void)snprintf(fx_dir, sizeof(fx_dir), "%s/other", fx_top);
+	assert_int_equal(store_open(&fx, fx_dir, NULL, fx_err), -ENOENT);
+	fx_says("no store");
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", fx_dir);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+/* --- a store that was here
+ * -------------------------------------------------- */
+
+static void
+data_path(char path[160])
+{
+	(void)snprintf(path, 160, "%s/data.mdb", fx_dir);
+}
+
+static void
+lost_store_is_not_made_anew(void **state)
+{
+	char path[160], aside[200], *none;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(fx_set("tenant_id", "contoso.test"), 0);
+	store_close(&fx);
+	data_path(path);
+	(void)snprintf(aside, sizeof(aside), "%s.aside", path);
+	assert_int_equal(rename(path, aside), 0);
+	for (int i = 0; i < 2; i++) { /* a refused start changes nothing */
+		fx_refused(-EUCLEAN, "data.mdb is missing");
+		fx_says("restore it from a backup");
+		fx_says("remove the directory to start anew");
+		fx_says(fx_dir);
+		assert_int_equal(access(path, F_OK), -1);
+	}
+	assert_int_equal(close(creat(path, 0600)), 0);
+	for (int i = 0; i < 2; i++) {
+		fx_refused(-EUCLEAN, "data.mdb is empty");
+		none = slurp("data.mdb", &len);
+		assert_int_equal(len, 0);
+		free(none);
+	}
+	assert_int_equal(rename(aside, path), 0);
+	fx_open();
+	assert_int_equal(store_generation(fx), 1);
+}
+
+/* LMDB's own first pages, and no store of ours in them. */
+static void
+hollow_store_is_not_made_anew(void **state)
+{
+	char path[160];
+	MDB_env *env;
+
+	(void)state;
+	store_close(&fx);
+	data_path(path);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_open(env, fx_dir, 0, 0600), 0);
+	mdb_env_close(env);
+	fx_refused(-EUCLEAN, "holds nothing");
+}
+
+static int
+remove_in_store(const char *name)
+{
+	char path[160];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", fx_dir, name);
+	return unlink(path);
+}
+
+/* On a host that never had one: a copy that failed is no new store. */
+static void
+empty_copy_is_not_a_new_store(void **state)
+{
+	char path[160];
+
+	(void)state;
+	store_close(&fx);
+	data_path(path);
+	assert_int_equal(truncate(path, 0), 0);
+	assert_int_equal(remove_in_store("made"), 0);
+	assert_int_equal(remove_in_store("lock.mdb"), 0);
+	fx_refused(-EUCLEAN, "data.mdb is empty");
+}
+
+/* A first start that was broken off at any point is no obstacle. */
+static void
+half_made_store_is_made(void **state)
+{
+	char path[160];
+
+	(void)state;
+	store_close(&fx);
+	data_path(path);
+	assert_int_equal(remove_in_store("made"), 0);
+	assert_int_equal(truncate(path, 0), 0);
+	fx_open();
+	store_close(&fx);
+	assert_int_equal(remove_in_store("made"), 0);
+	assert_int_equal(unlink(path), 0);
+	fx_open();
+}
+
+/* One from before the mark, or restored without it. */
+static void
+restored_store_is_marked_again(void **state)
+{
+	char path[160];
+
+	(void)state;
+	assert_int_equal(fx_set("tenant_id", "contoso.test"), 0);
+	store_close(&fx);
+	assert_int_equal(remove_in_store("made"), 0);
+	assert_int_equal(remove_in_store("lock.mdb"), 0);
+	fx_open();
+	assert_int_equal(store_generation(fx), 1);
+	store_close(&fx);
+	data_path(path);
+	assert_int_equal(truncate(path, 0), 0);
+	fx_refused(-EUCLEAN, "data.mdb is empty");
 }
 
 static void
@@ -230,6 +389,8 @@ foreign_file_is_refused(void **state)
 		fputs("not a database\n", f);
 	assert_int_equal(fclose(f), 0);
 	fx_refused(-EUCLEAN, "cannot be opened");
+	fx_says("restore it from a backup");
+	fx_says("remove the directory to start anew");
 }
 
 static void
@@ -511,6 +672,13 @@ main(void)
 	    FX_TEST(damaged_meta_is_refused),
 	    FX_TEST(damaged_schema_is_refused),
 	    FX_TEST(moved_canary_is_refused),
+	    FX_TEST(key_of_a_store_without_secrets_may_change),
+	    FX_TEST(store_opens_without_the_key),
+	    FX_TEST(lost_store_is_not_made_anew),
+	    FX_TEST(hollow_store_is_not_made_anew),
+	    FX_TEST(empty_copy_is_not_a_new_store),
+	    FX_TEST(half_made_store_is_made),
+	    FX_TEST(restored_store_is_marked_again),
 	    FX_TEST(foreign_file_is_refused),
 	    FX_TEST(foreign_database_is_refused),
 	    FX_TEST(cut_file_is_refused),
