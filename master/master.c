@@ -28,10 +28,9 @@
 #include "master/listen.h"
 #include "master/logfile.h"
 #include "master/master_reload.h"
+#include "master/master_state.h"
 #include "master/publish.h"
-#include "master/seal.h"
 #include "master/seen.h"
-#include "master/store.h"
 #include "master/supervise.h"
 #include "master/version.h"
 #include "shm/base/clock.h"
@@ -275,8 +274,7 @@ master_catch_signals(struct master *m)
 
 /* --- start ------------------------------------------------------------- */
 
-/* The exit status for a start that failed. */
-static int
+int
 master_status(int r)
 {
 	switch (-r) {
@@ -289,6 +287,7 @@ master_status(int r)
 		return EX_UNAVAILABLE;
 	case EPROTO:
 	case EBADMSG:
+	case EUCLEAN:
 		return EX_DATAERR;
 	case ENOSPC:
 	case EIO:
@@ -299,34 +298,6 @@ master_status(int r)
 	default:
 		return EX_OSERR;
 	}
-}
-
-static int
-master_open_state(struct master *m, char err[MASTER_ERR])
-{
-	const char *dir = m->conf.state_dir.s;
-	char path[CONF_TEXT_MAX + 8], store_err[STORE_ERR] = "";
-	int r = seal_load(&m->seal, m->conf.sealing_key_file.s, true, err,
-			  MASTER_ERR);
-
-	if (r != 0)
-		return r;
-	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-		r = -errno;
-		snprintf(err, MASTER_ERR,
-			 "%s: cannot be made: %s; make it, or set state_dir",
-			 dir, strerror(-r));
-		return r;
-	}
-	snprintf(path, sizeof(path), "%s/store", dir);
-	r = store_open(&m->store, path, m->seal, store_err);
-	if (r == 0)
-		r = store_settings_get(m->store, &m->conf);
-	if (r != 0 && store_err[0] != '\0')
-		snprintf(err, MASTER_ERR, "%s", store_err);
-	else if (r != 0)
-		snprintf(err, MASTER_ERR, "%s: %s", path, strerror(-r));
-	return r;
 }
 
 static int
@@ -374,7 +345,7 @@ master_make(struct master *m, char err[MASTER_ERR])
 	int r = master_find_programs(m, err);
 
 	if (r == 0)
-		r = master_open_state(m, err);
+		r = master_state_open(m, err);
 	if (r == 0)
 		r = master_open_service(m, err);
 	if (r != 0)
@@ -445,10 +416,7 @@ master_fini(struct master *m)
 	}
 	supervise_free(&m->supervise);
 	publish_free(&m->publish);
-	if (m->store != NULL)
-		store_close(&m->store);
-	if (m->seal != NULL)
-		seal_free(&m->seal);
+	master_state_close(m);
 	seen_free(&m->seen);
 	event_log_free(&m->events);
 	fd_close(&m->event_fd);

@@ -71,6 +71,8 @@ struct master {
  */
 MUST_USE int master_init(struct master *m, const char *conf_path,
 			 const struct conf *conf, char err[MASTER_ERR]);
+/* The exit status (sysexits.h) for a start that failed with that -errno. */
+int master_status(int r);
 /* Runs until stopped.  The exit status. */
 MUST_USE int master_run(struct master *m);
 void master_fini(struct master *m);

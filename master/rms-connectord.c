@@ -6,8 +6,9 @@
  * Touches: standard output for --help, -V, -t and --print-sample; then
  *          everything that the master touches.
  * Failure: one line for each error on standard error and an exit status of
- *          sysexits.h: 64 command line, 65 store of another kind, 69 in use,
- *          71 system, 74 disk, 77 rights, 78 configuration.
+ *          sysexits.h: 64 command line, 65 store damaged, newer or under
+ *          another key, 69 in use, 71 system, 74 disk, 77 rights, 78
+ *          configuration.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +23,7 @@
 
 #include "conf/conf_file.h"
 #include "master/master.h"
+#include "master/master_state.h"
 #include "master/version.h"
 #include "shm/base/log.h"
 
@@ -32,7 +34,7 @@ usage(FILE *f)
 {
 	fprintf(
 	    f,
-	    "usage: rms-connectord [-c FILE] [-t]\n"
+	    "usage: rms-connectord [-c FILE] [-t | --forget-credentials]\n"
 	    "       rms-connectord -h | -V | --print-sample\n"
 	    "\n"
 	    "  -c FILE         configuration, default " DEFAULT_CONF "\n"
@@ -40,6 +42,10 @@ usage(FILE *f)
 	    "  -h, --help      this text and every directive\n"
 	    "  -V              version\n"
 	    "  --print-sample  a commented sample configuration\n"
+	    "  --forget-credentials\n"
+	    "                  remove the cloud credentials from the store and "
+	    "exit: for a\n"
+	    "                  sealing key that is lost; all else stays\n"
 	    "\n"
 	    "It stays in the foreground and logs to standard error.\n"
 	    "Signals: HUP reload, TERM and INT stop after drain_ms, QUIT stop "
@@ -49,6 +55,7 @@ usage(FILE *f)
 struct args {
 	const char *conf;
 	bool test;
+	bool forget;
 };
 
 /* What only prints ends here. */
@@ -61,6 +68,7 @@ read_args(int argc, char **argv, struct args *a_r)
 	    {"help", no_argument, NULL, 'h'},
 	    {"version", no_argument, NULL, 'V'},
 	    {"print-sample", no_argument, NULL, 's'},
+	    {"forget-credentials", no_argument, NULL, 'f'},
 	    {NULL, 0, NULL, 0},
 	};
 	int c;
@@ -73,6 +81,9 @@ read_args(int argc, char **argv, struct args *a_r)
 			break;
 		case 't':
 			a_r->test = true;
+			break;
+		case 'f':
+			a_r->forget = true;
 			break;
 		case 'h':
 			usage(stdout);
@@ -89,6 +100,11 @@ read_args(int argc, char **argv, struct args *a_r)
 			usage(stderr);
 			exit(EX_USAGE);
 		}
+	}
+	if (a_r->test && a_r->forget) {
+		fprintf(stderr, "rms-connectord: -t changes nothing: give it "
+				"without --forget-credentials\n");
+		exit(EX_USAGE);
 	}
 	if (optind != argc) {
 		fprintf(stderr, "rms-connectord: \"%s\" is not an option\n",
@@ -122,14 +138,35 @@ absolute(const char *path)
 	return full != NULL ? full : path;
 }
 
+/* A check prints its finds, a start logs them. */
 static int
-refuse(const struct conf_errors *e)
+refuse(const struct conf_errors *e, bool check)
 {
-	for (size_t i = 0; i < MIN(e->n, ARRAY_LEN(e->text)); i++)
+	size_t n = MIN(e->n, ARRAY_LEN(e->text));
+
+	for (size_t i = 0; i < n && check; i++)
+		log_plain("%s", e->text[i]);
+	for (size_t i = 0; i < n && !check; i++)
 		log_err("%s", e->text[i]);
-	if (e->n > ARRAY_LEN(e->text))
-		log_err("and %zu more errors", e->n - ARRAY_LEN(e->text));
+	if (e->n > n)
+		log_err("and %zu more errors", e->n - n);
 	return EX_CONFIG;
+}
+
+static int
+forget(const struct conf *conf)
+{
+	char err[MASTER_ERR] = "";
+	int n = master_state_forget(conf, err);
+
+	if (n < 0) {
+		log_err("%s", err);
+		return master_status(n);
+	}
+	printf("%d credential%s removed from the store; start, and add %s "
+	       "with `rmsctl credentials add`\n",
+	       n, n == 1 ? "" : "s", n == 1 ? "it again" : "them again");
+	return 0;
 }
 
 static int
@@ -164,10 +201,12 @@ main(int argc, char **argv)
 	if (off == NULL || strcmp(off, "off") != 0)
 		prctl(PR_SET_DUMPABLE, 0);
 	if (master_conf_load(a.conf, &conf, &errs) != 0)
-		return refuse(&errs);
+		return refuse(&errs, a.test);
 	if (a.test) {
 		printf("%s: good\n", a.conf);
 		return 0;
 	}
+	if (a.forget)
+		return forget(&conf);
 	return serve(absolute(a.conf), &conf);
 }
