@@ -110,8 +110,10 @@ failed_growth_keeps_the_store(void **state)
 	int r;
 
 	(void)state;
-#if defined(__SANITIZE_ADDRESS__)
-	skip(); /* its shadow is larger than any limit */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	print_message("skipped: the sanitizer's own memory is larger than any "
+		      "limit of address space\n");
+	skip();
 #endif
 	with_map(256U << 10, (size_t)1 << 40);
 	limit_address_space((rlim_t)256 << 20);
