@@ -37,6 +37,8 @@
 /* What may wait for a follower: about ten thousand events. */
 #define CONTROL_FOLLOW_BYTES (4U << 20)
 #define CONTROL_REPLY_FIRST  65536
+/* Without descriptors or memory: a pause, or every turn would try again. */
+#define CONTROL_PAUSE_MS 1000
 
 struct client {
 	LIST_ENTRY(client) link;
@@ -60,6 +62,7 @@ struct control {
 	int fd;
 	gid_t group; /* (gid_t)-1: none */
 	struct event *ev_accept;
+	struct loop_timer *pause; /* of accepting */
 	size_t nclients, nfollowers;
 	LIST_HEAD(, client) clients;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -420,6 +423,27 @@ client_set_up(struct client *c)
 }
 
 static void
+control_on_pause(void *arg)
+{
+	struct control *o = arg;
+
+	if (o->nclients < CONTROL_CLIENTS_MAX)
+		event_add(o->ev_accept, NULL);
+}
+
+/* Those who wait in the socket's queue go on waiting. */
+static void
+control_accept_failed(struct control *o, int e)
+{
+	if (e == EAGAIN || e == EINTR || e == ECONNABORTED)
+		return;
+	log_warn("control socket: cannot accept: %s; again in %d ms",
+		 strerror(e), CONTROL_PAUSE_MS);
+	event_del(o->ev_accept);
+	loop_timer_set(o->pause, CONTROL_PAUSE_MS);
+}
+
+static void
 control_on_accept(evutil_socket_t lfd, short what, void *arg)
 {
 	struct control *o = arg;
@@ -427,8 +451,10 @@ control_on_accept(evutil_socket_t lfd, short what, void *arg)
 	struct client *c;
 
 	(void)what;
-	if (fd < 0)
+	if (fd < 0) {
+		control_accept_failed(o, errno);
 		return;
+	}
 	c = calloc(1, sizeof(*c));
 	if (c == NULL) {
 		fd_close(&fd);
@@ -497,10 +523,12 @@ control_open(struct control **c_r, struct master *m, char *err, size_t err_size)
 	o->fd = control_socket_bind(o->path, err, err_size);
 	r = MIN(o->fd, 0);
 	if (r == 0) {
+		o->pause = loop_timer_new(m->loop, control_on_pause, o);
 		o->ev_accept =
 		    event_new(loop_base(m->loop), o->fd, EV_READ | EV_PERSIST,
 			      control_on_accept, o);
-		if (o->ev_accept == NULL || event_add(o->ev_accept, NULL) != 0)
+		if (o->pause == NULL || o->ev_accept == NULL ||
+		    event_add(o->ev_accept, NULL) != 0)
 			r = -ENOMEM;
 	}
 	if (r != 0) {
@@ -524,6 +552,7 @@ control_free(struct control **op)
 	if (o->ev_accept != NULL)
 		event_free(o->ev_accept);
 	o->ev_accept = NULL;
+	loop_timer_free(&o->pause);
 	while (!LIST_EMPTY(&o->clients)) {
 		struct client *c = LIST_FIRST(&o->clients);
 
