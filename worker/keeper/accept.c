@@ -228,13 +228,26 @@ name_text(gss_name_t name, char *out, size_t size)
 	return ok;
 }
 
-/* The service that the ticket is for, as the library settled it. */
+/*
+ * The service that the ticket is for.  The library names the entry of the
+ * keytab whose key opened the ticket; the SPNs of one account share a key, so
+ * that may be any of them.  The ticket's own word is better where the keytab
+ * has such a key.  It is not protected: nothing is decided by it.
+ */
 static void
-take_spn(struct identity *id, gss_ctx_id_t ctx)
+take_spn(struct identity *id, gss_ctx_id_t ctx, const struct keytab *kt,
+	 const struct apreq *req)
 {
 	gss_name_t target = GSS_C_NO_NAME;
+	struct keytab_match match;
 	OM_uint32 minor;
 
+	if (req->kind == APREQ_FOUND) {
+		keytab_match(kt, req, &match);
+		if (match.exact &&
+		    apreq_principal(req, id->spn, sizeof(id->spn)) == 0)
+			return;
+	}
 	if (gss_inquire_context(&minor, ctx, NULL, &target, NULL, NULL, NULL,
 				NULL, NULL) == GSS_S_COMPLETE)
 		(void)!name_text(target, id->spn, sizeof(id->spn));
@@ -242,8 +255,8 @@ take_spn(struct identity *id, gss_ctx_id_t ctx)
 }
 
 static struct identity *
-make_identity(struct accept *a, gss_ctx_id_t ctx, const struct apreq *req,
-	      const struct outcome *o)
+make_identity(struct accept *a, gss_ctx_id_t ctx, const struct keytab *kt,
+	      const struct apreq *req, const struct outcome *o)
 {
 	struct identity *id = identity_new();
 
@@ -258,7 +271,7 @@ make_identity(struct accept *a, gss_ctx_id_t ctx, const struct apreq *req,
 	/* The library adds the clock skew that it allows. */
 	if (o->lifetime_s != GSS_C_INDEFINITE)
 		id->expires = clock_real_ns() / NS_PER_S + o->lifetime_s;
-	take_spn(id, ctx);
+	take_spn(id, ctx, kt, req);
 	/* In a later leg there is no AP-REQ: both stay unknown. */
 	if (req->kind == APREQ_FOUND) {
 		id->enctype = req->enctype;
@@ -297,8 +310,9 @@ remember(struct accept *a, const struct exchange *x, struct accept_result *r)
 }
 
 static void
-complete(struct accept *a, const struct exchange *x, const struct apreq *req,
-	 const struct outcome *o, struct accept_result *r)
+complete(struct accept *a, const struct exchange *x, const struct keytab *kt,
+	 const struct apreq *req, const struct outcome *o,
+	 struct accept_result *r)
 {
 	if (o->mech == GSS_C_NO_OID || !gss_oid_equal(o->mech, gss_mech_krb5)) {
 		refuse(r, CAUSE_NO_MECH, "accepted by another mechanism");
@@ -310,7 +324,7 @@ complete(struct accept *a, const struct exchange *x, const struct apreq *req,
 	}
 	if (!remember(a, x, r))
 		return;
-	r->identity = make_identity(a, x->ctx, req, o);
+	r->identity = make_identity(a, x->ctx, kt, req, o);
 	if (r->identity == NULL) {
 		refuse(r, CAUSE_INTERNAL, "the client's name cannot be read");
 		return;
@@ -358,7 +372,7 @@ step(struct accept *a, struct exchange *x, const struct keytab *kt,
 	if (GSS_ERROR(o.major))
 		explain(kt, req, &o, r);
 	else if ((o.major & GSS_S_CONTINUE_NEEDED) == 0)
-		complete(a, x, req, &o, r);
+		complete(a, x, kt, req, &o, r);
 	else if (r->token.length > 0)
 		r->outcome = AUTH_CONTINUE;
 	else

@@ -69,9 +69,9 @@ why_none(gss_name_t name)
 	return lack;
 }
 
-/* The raw logon information; empty with the reason when there is none. */
-static enum sid_lack
-get_logon_info(gss_name_t name, gss_buffer_t value_r)
+/* The raw logon information; false with id->lack when there is none. */
+static bool
+get_logon_info(struct identity *id, gss_name_t name, gss_buffer_t value_r)
 {
 	gss_buffer_desc attr = logon_info_name;
 	gss_buffer_desc shown = GSS_C_EMPTY_BUFFER;
@@ -81,12 +81,16 @@ get_logon_info(gss_name_t name, gss_buffer_t value_r)
 	major = gss_get_name_attribute(&minor, name, &attr, &authenticated,
 				       &complete, value_r, &shown, &more);
 	gss_release_buffer(&minor, &shown);
-	if (major != GSS_S_COMPLETE)
-		return why_none(name);
-	if (authenticated != 0 && complete != 0)
-		return LACK_NONE_GIVEN;
-	gss_release_buffer(&minor, value_r);
-	return LACK_SIGNATURE;
+	if (major != GSS_S_COMPLETE) {
+		id->lack = why_none(name);
+		return false;
+	}
+	if (authenticated == 0 || complete == 0) {
+		gss_release_buffer(&minor, value_r);
+		id->lack = LACK_SIGNATURE;
+		return false;
+	}
+	return true;
 }
 
 static void
@@ -126,8 +130,8 @@ sids_take(struct sids *s, gss_name_t name, struct identity *id)
 	int e = 0;
 
 	BUG_ON(id->nsids != 0 || id->sids != NULL);
-	id->lack = get_logon_info(name, &value);
-	if (value.length > 0) {
+	id->lack = LACK_NONE_GIVEN;
+	if (get_logon_info(id, name, &value)) {
 		e = pac_decode((struct slice){value.value, value.length},
 			       &s->pac, &why);
 		gss_release_buffer(&minor, &value);

@@ -1,0 +1,225 @@
+"""The connector and a real Active Directory (Samba): who comes in by a group.
+
+The connector's keytab has the keys of two realms, the lab's own of MIT
+Kerberos, whose tickets carry no SIDs, and the AD's."""
+
+import base64
+import contextlib
+import os
+
+import gssapi
+import pytest
+
+import ad as ad_lab
+import keeper_peers as k
+import kdc
+import negotiate
+import pac_peers as p
+from conftest import using
+from labctl import build_dir
+from relay_peers import ask, field, own_error, ticket
+
+ACCOUNTS = ("EXCH01$", "EXCH02$", "SP01$", "FS01$", "alice", "jörg", "bulk")
+
+
+def host_of(spn):
+    return spn.partition("/")[2]
+
+
+@pytest.fixture(scope="module")
+def domain():
+    why = ad_lab.missing()
+    if why:
+        pytest.skip(why)
+    made = ad_lab.Ad(os.path.join(build_dir(), "system", "ad")).up()
+    yield made
+    problems = made.down()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="module")
+def sids(domain):
+    return domain.sids()
+
+
+@pytest.fixture(scope="module")
+def _lab(module_lab, domain):
+    made = module_lab()
+    keytab = made.path("krb5/both.keytab")
+    with open(keytab, "wb") as out:
+        for skip, path in ((0, made.env["KEYTAB"]), (2, domain.service_keytab)):
+            with open(path, "rb") as file:
+                out.write(file.read()[skip:])  # one header is enough
+    os.chmod(keytab, 0o600)
+    made.configure(keytab=f'"{keytab}"')
+    return made
+
+
+@pytest.fixture
+def lab(_lab):
+    yield from using(_lab)
+
+
+@contextlib.contextmanager
+def at_home(domain):
+    """Kerberos of this process is the AD's."""
+    old = os.environ.get("KRB5_CONFIG")
+    os.environ["KRB5_CONFIG"] = domain.config
+    try:
+        yield
+    finally:
+        if old is None:
+            del os.environ["KRB5_CONFIG"]
+        else:
+            os.environ["KRB5_CONFIG"] = old
+
+
+def ad_token(domain, account, host=host_of(ad_lab.SPNS[0])):
+    """A first token of an account of the AD."""
+    cache = "FILE:" + domain.path("cc/" + account.rstrip("$"))
+    if not os.path.exists(cache[5:]):
+        domain.tickets(account)
+    with at_home(domain):
+        return negotiate.Negotiate(host, cache).token()
+
+
+def call(lab, domain, account, client=None, **options):
+    """One request of an account; the reply."""
+    return ask(client or lab.client(), field(ad_token(domain, account, **options)))
+
+
+@contextlib.contextmanager
+def entry(lab, role, subject):
+    """An entry of the list while the block runs; its number."""
+    lab.rmsctl("servers", "add", "--role", role, subject)
+    try:
+        yield next(e["entry"] for e in lab.rmsctl_json("servers", "list")["servers"]
+                   if e["subject"] == subject)
+    finally:
+        lab.rmsctl("servers", "remove", subject)
+
+
+def let_in(lab, reply, role, number, sid):
+    assert reply.status == 200, reply.body[:400]
+    line = lab.access(reply)
+    assert (line["role"], line["entry"], line["sid"]) == (role, number, sid), line
+
+
+def kept_out(lab, reply, sid):
+    own_error(reply, 403, "AUTH_DENIED")
+    line = lab.access(reply)
+    assert (line["role"], line["entry"], line["sid"]) == ("", 0, sid), line
+
+
+# --- who comes in ----------------------------------------------------------
+
+
+def test_a_nested_group_lets_its_members_in(lab, domain, sids):
+    """EXCH01$ is in a global group, which is in the universal one."""
+    with entry(lab, "exchange", sids["Exchange Servers"]) as number:
+        let_in(lab, call(lab, domain, "EXCH01$"), "exchange", number, sids["EXCH01$"])
+        kept_out(lab, call(lab, domain, "EXCH02$"), sids["EXCH02$"])
+        refusal = lab.event(2001, account="EXCH02$@" + ad_lab.REALM)
+        assert refusal["sid"] == sids["EXCH02$"]
+
+
+@pytest.mark.parametrize("group, role, member", [
+    ("Exchange Site A", "exchange", "EXCH01$"),
+    ("SharePoint Servers", "sharepoint", "SP01$"),
+    ("File Servers", "fci", "FS01$"),  # a domain-local group
+    ("Rights Clients", "sharepoint", "SP01$"),  # holds a group of it
+    ("Domain Computers", "fci", "EXCH02$"),  # the primary group
+    ("Büro Köln", "fci", "jörg"),
+])
+def test_groups_of_every_kind(lab, domain, sids, group, role, member):
+    with entry(lab, role, sids[group]) as number:
+        let_in(lab, call(lab, domain, member), role, number, sids[member])
+        kept_out(lab, call(lab, domain, "alice"), sids["alice"])
+
+
+def test_both_names_of_the_connector(lab, domain, sids):
+    with entry(lab, "exchange", sids["Exchange Servers"]) as number:
+        for spn in ad_lab.SPNS:
+            reply = call(lab, domain, "EXCH01$", host=host_of(spn))
+            let_in(lab, reply, "exchange", number, sids["EXCH01$"])
+
+
+def test_who_is_taken_off_the_list_is_refused_next_time(lab, domain, sids):
+    client = lab.client()
+    with entry(lab, "exchange", sids["Exchange Servers"]):
+        assert call(lab, domain, "EXCH01$", client).status == 200
+    kept_out(lab, call(lab, domain, "EXCH01$", client), sids["EXCH01$"])
+
+
+def test_the_accounts_own_entry_decides_before_its_groups(lab, domain, sids):
+    with entry(lab, "exchange", sids["Exchange Servers"]):
+        with entry(lab, "fci", sids["EXCH01$"]) as number:
+            let_in(lab, call(lab, domain, "EXCH01$"), "fci", number, sids["EXCH01$"])
+        name = "EXCH01$@" + ad_lab.REALM
+        with entry(lab, "sharepoint", name) as number:
+            let_in(lab, call(lab, domain, "EXCH01$"), "sharepoint", number, sids["EXCH01$"])
+            assert lab.event(2103)
+
+
+@pytest.mark.parametrize("group", ["Bulk0000", "Bulk0500", f"Bulk{ad_lab.BULK_GROUPS - 1:04}"])
+def test_a_thousand_groups(lab, domain, sids, group):
+    with entry(lab, "exchange", sids[group]) as number:
+        data = ad_token(domain, "bulk")
+        assert len(base64.b64encode(data)) > 12_000
+        let_in(lab, ask(lab.client(), field(data)), "exchange", number, sids["bulk"])
+        kept_out(lab, call(lab, domain, "EXCH01$"), sids["EXCH01$"])
+
+
+def test_a_realm_without_groups_has_no_group_rights(lab, sids):
+    """Nothing of the AD lets an account of the MIT realm in; its name does."""
+    with contextlib.ExitStack() as stack:
+        for name in ("Exchange Servers", "Domain Computers", "Domain Users", "EXCH01$"):
+            stack.enter_context(entry(lab, "fci", sids[name]))
+        kept_out(lab, ask(lab.client(), ticket(lab, "STRANGER")), "")
+        reply = ask(lab.client(), ticket(lab, "EXCHANGE"))
+        assert reply.status == 200 and lab.access(reply)["account"] == f"exch01$@{kdc.REALM}"
+
+
+# --- what the keeper takes from a ticket ------------------------------------
+
+
+@pytest.fixture(scope="module")
+def keeper(domain):
+    made = k.Keeper(build_dir(), domain.path("keeper.log"))
+    made.start(domain.config, domain.service_keytab)
+    yield made
+    made.stop()
+    with open(made.log, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    assert "Sanitizer" not in text and "BUG" not in text, text
+
+
+def logon_information(domain, account):
+    """The bytes of the PAC, by an acceptor that is not ours."""
+    os.environ["KRB5RCACHENAME"] = "none:"
+    with at_home(domain):
+        acceptor = gssapi.SecurityContext(usage="accept", creds=gssapi.Credentials(
+            usage="accept", store={"keytab": domain.service_keytab}))
+        acceptor.step(ad_token(domain, account))
+        got = gssapi.raw.get_name_attribute(acceptor.initiator_name, b"urn:mspac:logon-info")
+    assert got.authenticated
+    return got.values[0]
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_sids_are_those_that_samba_reads(keeper, domain, sids, account):
+    answer = keeper.step(ad_token(domain, account))
+    assert answer["outcome"] == "ok", answer
+    assert answer["principal"] == f"{account}@{ad_lab.REALM}"
+    assert answer["sids"] == p.expected(logon_information(domain, account))
+    assert answer["sids"][0] == f"user {sids[account]}"
+    if account == "bulk":
+        assert answer["nsids"] > ad_lab.BULK_GROUPS
+        assert f"group {sids['Bulk0000']}" in answer["sids"]
+
+
+@pytest.mark.parametrize("spn", ad_lab.SPNS)
+def test_the_service_is_the_one_that_was_asked_for(keeper, domain, spn):
+    """Both have one key, so that the key alone does not tell."""
+    answer = keeper.step(ad_token(domain, "EXCH01$", host_of(spn)))
+    assert answer["spn"] == f"{spn}@{ad_lab.REALM}"
