@@ -92,12 +92,15 @@ MUST_USE int store_creds_list(struct store *st,
 MUST_USE int store_creds_open(struct store *st, struct msg_creds *out_r);
 
 /* --- authorized servers ---------------------------------------------- */
+/* 2553-12-31T23:59:59Z: as nanoseconds it is still a uint64_t. */
+#define STORE_EXPIRES_MAX UINT64_C(18429292799)
+
 struct store_server {
 	uint32_t id;
 	enum subject_kind kind;
 	enum server_role role;
-	uint64_t expires;	     /* CLOCK_REALTIME seconds; 0 never */
-	uint64_t added;		     /* CLOCK_REALTIME ns */
+	uint64_t expires; /* CLOCK_REALTIME s, <= STORE_EXPIRES_MAX; 0 never */
+	uint64_t added;	  /* CLOCK_REALTIME ns */
 	char subject[TABLE_KEY_MAX]; /* text: S-1-..., principal, cert */
 	char name[TABLE_NAME_MAX];   /* for people; may be empty */
 	char note[TABLE_NAME_MAX];

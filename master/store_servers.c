@@ -116,6 +116,11 @@ check_new(const struct store_server *in, struct store_subject *s, char *err)
 		return store_fail(
 		    err, -EINVAL,
 		    "the role is missing: exchange, sharepoint or fci");
+	if (in->expires > STORE_EXPIRES_MAX)
+		return store_fail(
+		    err, -EINVAL,
+		    "it would expire after the year 2553; leave --expires out "
+		    "for a server that stays until it is removed");
 	r = check_text("name", in->name, sizeof(in->name), err);
 	if (r == 0)
 		r = check_text("note", in->note, sizeof(in->note), err);

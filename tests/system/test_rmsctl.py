@@ -138,6 +138,16 @@ def test_a_server_from_adding_to_removing(lab):
     ended(ctl(lab, "explain", NOBODY), OK, "REFUSED")
 
 
+def test_an_end_that_cannot_be_told(lab):
+    ended(ctl(lab, "servers", "add", "-r", "fci", "--expires", "9999-12-31", NOBODY), REFUSED,
+          "2553", "leave --expires out")
+    try:
+        ended(ctl(lab, "servers", "add", "-r", "fci", "--expires", "2553-12-31", NOBODY), OK)
+        ended(ctl(lab, "servers", "list"), OK, "2553-12-31T00:00:00")
+    finally:
+        ended(ctl(lab, "servers", "remove", NOBODY), OK)
+
+
 def test_settings(lab):
     assert ended(ctl(lab, "get", "cloud"), OK).stdout == "AzureCloud\n"
     ended(ctl(lab, "set", "cloud", "Moon"), REFUSED, "AzureCloud")

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "shm/base/clock.h"
 #include "tests/unit/master/store_fixture.h"
 
 static void
@@ -291,11 +292,41 @@ table_is_of_this_generation(void **state)
 	close(fd);
 }
 
+/* Times are told in nanoseconds, whose 64 bits end in July 2554. */
+static void
+an_end_beyond_what_can_be_told_is_refused(void **state)
+{
+	static const uint64_t late[] = {STORE_EXPIRES_MAX + 1,
+					UINT64_MAX / NS_PER_S + 1,
+					253402214400, /* 9999-12-31 */
+					UINT64_MAX};
+	struct store_server s = {.role = SERVER_FCI,
+				 .subject = "fci01$@LAB.TEST"};
+	struct store_server f;
+	uint32_t id;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(late); i++) {
+		s.expires = late[i];
+		assert_int_equal(store_server_add(fx, &s, &fx_who, &id, fx_err),
+				 -EINVAL);
+		fx_says("2553");
+		fx_says("--expires");
+	}
+	assert_int_equal(store_servers_count(fx), 0);
+	s.expires = STORE_EXPIRES_MAX;
+	assert_int_equal(store_server_add(fx, &s, &fx_who, &id, fx_err), 0);
+	assert_int_equal(store_server_find(fx, "1", &f), 0);
+	assert_int_equal(f.expires, STORE_EXPIRES_MAX);
+	assert_true(f.expires * NS_PER_S / NS_PER_S == f.expires);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    FX_TEST(add_find_remove),
+	    FX_TEST(an_end_beyond_what_can_be_told_is_refused),
 	    FX_TEST(a_subject_is_there_once),
 	    FX_TEST(good_subjects),
 	    FX_TEST(bad_subjects),
