@@ -34,7 +34,8 @@ MUST_USE int conf_file_parse(const char *path, const char *text,
  * accessible to group or others; a keytab that is readable, well-formed, not
  * empty and not accessible to group or others; cloud_ca_file readable with at
  * least one certificate; krb5_config readable; user and group that exist;
- * directories that can be made or written.
+ * directories that can be made or written; logs that are regular files or can
+ * be made.
  * 0 or -EINVAL with the errors (a file:line is given where a line is at
  * fault).
  */

@@ -136,24 +136,13 @@ wipe_free(char *data, size_t len)
 	free(data);
 }
 
-/* May path be made or written?  One level may be missing. */
+/* May something be made in the directory that path is in? */
 static int
-can_make(const char *path, bool dir)
+can_make_in(const char *path)
 {
 	char up[CONF_TEXT_MAX];
-	struct stat st;
 	char *slash;
 
-	if (stat(path, &st) == 0) {
-		if (S_ISDIR(st.st_mode) != dir)
-			return dir ? -ENOTDIR : -EISDIR;
-		return faccessat(AT_FDCWD, path, dir ? W_OK | X_OK : W_OK,
-				 AT_EACCESS) == 0
-			   ? 0
-			   : -errno;
-	}
-	if (errno != ENOENT)
-		return -errno;
 	if (str_copy(up, sizeof(up), slice_of(path)) != 0)
 		return -ENAMETOOLONG;
 	slash = strrchr(up, '/');
@@ -164,21 +153,80 @@ can_make(const char *path, bool dir)
 								     : -errno;
 }
 
+/* May the directory be made or written?  One level may be missing. */
+static int
+can_make_dir(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return errno == ENOENT ? can_make_in(path) : -errno;
+	if (!S_ISDIR(st.st_mode))
+		return -ENOTDIR;
+	return faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) == 0 ? 0
+								       : -errno;
+}
+
 static void
-check_writable(struct check *k, const char *name, const char *path, bool dir)
+fault_make(const struct spot *s, const char *path, int err)
+{
+	char why[128];
+
+	snprintf(why, sizeof(why),
+		 "cannot be made or written, %s, make its directory or correct "
+		 "the path",
+		 strerror(err));
+	fault(s, path, why);
+}
+
+static void
+check_dir(struct check *k, const char *name, const char *path)
 {
 	struct spot s;
-	char why[128];
-	int r = path[0] == '\0' ? 0 : can_make(path, dir);
+	int r = path[0] == '\0' ? 0 : can_make_dir(path);
 
 	if (r == 0)
 		return;
 	node_spot(k, name, &s);
-	snprintf(why, sizeof(why),
-		 "cannot be made or written, %s, make its directory or correct "
-		 "the path",
-		 strerror(-r));
-	fault(&s, path, why);
+	fault_make(&s, path, -r);
+}
+
+/*
+ * A log: a regular file that can be appended to, or one that can be made.  A
+ * device or a directory takes no lines; a FIFO loses them while nobody reads,
+ * and one whose reader is slow would hold up who writes.
+ */
+static void
+check_log(struct check *k, const char *name, const char *path)
+{
+	struct stat st;
+	struct spot s;
+	int fd, r;
+
+	if (path[0] == '\0')
+		return;
+	node_spot(k, name, &s);
+	if (stat(path, &st) != 0) {
+		r = errno == ENOENT ? can_make_in(path) : -errno;
+		if (r != 0)
+			fault_make(&s, path, -r);
+	} else if (S_ISDIR(st.st_mode)) {
+		fault(&s, path, "Is a directory, name a regular file");
+	} else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
+		fault(&s, path,
+		      "a device, lines would be lost, name a regular file, or "
+		      "none");
+	} else if (!S_ISREG(st.st_mode)) {
+		fault(&s, path,
+		      "a FIFO or socket, lines would be lost when nobody "
+		      "reads, name a regular file");
+	} else {
+		fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY |
+				    O_NONBLOCK);
+		if (fd < 0)
+			fault_make(&s, path, errno);
+		fd_close(&fd);
+	}
 }
 
 /* The directory of a file, itself made or writable. */
@@ -194,7 +242,7 @@ check_dir_of(struct check *k, const char *name, const char *path)
 	if (slash == NULL)
 		return;
 	slash[slash == up ? 1 : 0] = '\0';
-	check_writable(k, name, up, true);
+	check_dir(k, name, up);
 }
 
 static void
@@ -507,14 +555,14 @@ conf_file_check(const char *path, const struct conf *c, struct conf_errors *e_r)
 
 	check_listeners(&k);
 	check_accounts(&k);
-	check_writable(&k, "state_dir", c->state_dir.s, true);
+	check_dir(&k, "state_dir", c->state_dir.s);
 	check_dir_of(&k, "control_socket", c->control_socket.s);
 	check_libexec(&k);
 	check_sealing_key(&k);
 	check_keytab(&k);
 	check_readable(&k, "krb5_config", c->krb5_config.s);
-	check_writable(&k, "event_log", c->event_log.s, false);
-	check_writable(&k, "access_log", c->access_log.s, false);
+	check_log(&k, "event_log", c->event_log.s);
+	check_log(&k, "access_log", c->access_log.s);
 	check_ca(&k);
 	if (c->dns_ttl_min_ms > c->dns_ttl_max_ms) {
 		node_spot(&k, "dns_ttl_min_ms", &s);

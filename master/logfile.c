@@ -39,11 +39,15 @@ logfile_open(const char *path, int *fd_r, char *err, size_t err_size)
 		    "%s: cannot be opened for writing: %s; correct the path "
 		    "or the rights on its directory",
 		    path, strerror(e));
-	} else if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)) {
+	} else if (!S_ISREG(st.st_mode)) {
 		e = EINVAL;
-		snprintf(err, err_size,
-			 "%s: is not a file; name a file to append to", path);
 	}
+	/* EISDIR, ENXIO: open() found out before fstat() could. */
+	if (e == EINVAL || e == EISDIR || e == ENXIO)
+		snprintf(err, err_size,
+			 "%s: a log cannot be a device, directory or FIFO; "
+			 "name a regular file",
+			 path);
 	if (e != 0) {
 		fd_close(&fd);
 		return -e;

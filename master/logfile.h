@@ -12,7 +12,8 @@
 #include "shm/base/bug.h"
 
 /*
- * Opens path: a regular file (made when missing) or a character device.
+ * Opens path, a regular file, made when missing; anything else is refused: a
+ * device keeps no lines, a FIFO loses them when nobody reads.
  * "" gives -1 and is no error.  0 with *fd_r (the caller's), or -errno with a
  * line in err and *fd_r -1.
  */

@@ -316,8 +316,6 @@ check_refused(const char *more, const char *want)
 static void
 test_check_node(void **state)
 {
-	char text[400];
-
 	(void)state;
 	assert_int_equal(check_with(HTTP), 0);
 	assert_int_equal(e.n, 0);
@@ -345,8 +343,6 @@ test_check_node(void **state)
 	    ":6: libexec_dir = /nonexistent: no rms-relay to run in it");
 	check_refused(HTTP "dns_ttl_min_ms = 10m\n",
 		      ":6: dns_ttl_min_ms: more");
-	snprintf(text, sizeof(text), "%saccess_log = %s\n", HTTP, dir);
-	check_refused(text, "Is a directory");
 	write_file("sealing", "short", 5, 0600);
 	check_refused(HTTP, ":3: sealing_key_file");
 	write_file("sealing", "0123456789abcdef0123456789abcdef", 32, 0640);
@@ -354,6 +350,44 @@ test_check_node(void **state)
 	write_file("sealing", "0123456789abcdef0123456789abcdef", 32, 0400);
 	assert_int_equal(check_with(HTTP), 0);
 	unlink(path_of("sealing"));
+}
+
+/* What a line could be lost in, or would stop the writer. */
+static void
+test_check_logs(void **state)
+{
+	static const char *const name[] = {"event_log", "access_log"};
+	char text[400], want[200], fifo[64];
+
+	(void)state;
+	snprintf(fifo, sizeof(fifo), "%s/log-fifo", dir);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	for (size_t i = 0; i < ARRAY_LEN(name); i++) {
+		snprintf(text, sizeof(text), HTTP "%s = /dev/full\n", name[i]);
+		snprintf(want, sizeof(want),
+			 ":6: %s = /dev/full: a device, lines would be lost, "
+			 "name a regular file",
+			 name[i]);
+		check_refused(text, want);
+		snprintf(text, sizeof(text), HTTP "%s = /dev/null\n", name[i]);
+		check_refused(text, "a device");
+		snprintf(text, sizeof(text), HTTP "%s = %s\n", name[i], fifo);
+		check_refused(text, "a FIFO or socket, ");
+		snprintf(text, sizeof(text), HTTP "%s = %s\n", name[i], dir);
+		check_refused(text, "Is a directory, name a regular file");
+		/* a program that runs: not even root can write it */
+		snprintf(text, sizeof(text), HTTP "%s = /proc/self/exe\n",
+			 name[i]);
+		check_refused(text, "cannot be made or written, ");
+	}
+	unlink(fifo);
+	write_file("log", "old\n", 4, 0600);
+	snprintf(text, sizeof(text), HTTP "event_log = %s\n", path_of("log"));
+	assert_int_equal(check_with(text), 0);
+	snprintf(text, sizeof(text), HTTP "event_log = %s\n", path_of("new"));
+	assert_int_equal(check_with(text), 0);
+	assert_int_equal(access(path_of("new"), F_OK), -1);
+	unlink(path_of("log"));
 }
 
 static void
@@ -522,6 +556,7 @@ main(void)
 	    cmocka_unit_test(test_load),
 	    cmocka_unit_test(test_sample_parses),
 	    cmocka_unit_test(test_check_node),
+	    cmocka_unit_test(test_check_logs),
 	    cmocka_unit_test(test_check_ca),
 	    cmocka_unit_test(test_check_tls),
 	    cmocka_unit_test(test_keytab),
