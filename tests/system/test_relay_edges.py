@@ -200,3 +200,23 @@ def test_slow_reader_when_the_connector_stops(private_lab):
         with client:
             got.append(len(client.read().body))
     assert sorted(got) == sizes
+
+
+def test_connection_of_another_tenant_is_not_used_again(private_lab):
+    """One that was busy when the tenant changed, to the same name."""
+    lab = private_lab(workers=1)
+    url = lab.env["CLOUD_URL"]
+    with lab.server() as server:
+        assert server.call(NAME, BODY).status == 200
+        lab.cloud(rules=[{"op": NAME, "delay_ms": 1500, "times": 1}])
+        server.send(server.head("POST", PATH, soap.soap_fields(NAME) + [
+            ("Content-Length", str(len(BODY)))]) + BODY)
+        time.sleep(0.5)
+        for value in (url + "/other", url):
+            lab.rmsctl("set", "tenant_url", value)
+            lab.wait_ready()
+        reply = server.read()
+        assert reply.status == 200 and lab.access(reply)["reused"]
+        reply = ask(server)
+        assert reply.status == 200 and not lab.access(reply)["reused"]
+        assert lab.access(ask(server))["reused"]

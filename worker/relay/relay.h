@@ -77,7 +77,8 @@ struct relay {
 	SSL_CTX *cloud_ctx;
 	char *cloud_ca; /* PEM, owned */
 	size_t cloud_ca_len;
-	bool cloud_ca_new; /* not yet in cloud_ctx */
+	bool cloud_ca_new;    /* not yet in cloud_ctx */
+	uint64_t cloud_epoch; /* another tenant or other issuers: one more */
 	char tenant_host[256];
 	char tenant_authority[264]; /* Host field: host[:port] */
 	uint16_t tenant_port;

@@ -518,6 +518,7 @@ relay_set_cloud(struct relay *w)
 			return r;
 		}
 		w->cloud_ca_new = false;
+		w->cloud_epoch++;
 		upstream_sweep(w, true);
 	}
 	return 0;
@@ -547,6 +548,7 @@ relay_on_conf(struct child *c, bool first)
 	w->token_seq = 0; /* host and scheme may have changed */
 	relay_token_refresh(w);
 	if (strcmp(before, w->tenant_base) != 0) {
+		w->cloud_epoch++;
 		upstream_sweep(w, true);
 		tls_cloud_forget();
 	}

@@ -99,6 +99,7 @@ upstream_give(struct upstream **up, bool reusable)
 	if (!reusable || u->rpos != u->wpos || upstream_has_more(u) ||
 	    wire_blocked(&u->wire) || w->draining ||
 	    u->addr_serial != w->tv->addr_serial ||
+	    u->epoch != w->cloud_epoch ||
 	    w->nidle >= (size_t)w->c->conf.cloud_pool_max) {
 		upstream_end(u);
 		return;
@@ -325,6 +326,7 @@ upstream_get(struct client *c, bool fresh)
 	u->client = c;
 	c->x->up = u;
 	u->t_begin = clock_turn_ns();
+	u->epoch = w->cloud_epoch;
 	u->addr_serial = w->tv->addr_serial;
 	u->addr_index = w->next_addr++ % w->tv->naddr;
 	upstream_attempt(u);
@@ -372,6 +374,14 @@ upstream_run_tls(struct upstream *u)
 		return;
 	}
 	loop_timer_set(u->timer, 0);
+	if (u->epoch != u->w->cloud_epoch) {
+		/* verified for what is no longer our cloud: not with our
+		 * token */
+		upstream_end(u);
+		c->x->up = NULL;
+		upstream_get(c, true);
+		return;
+	}
 	if (SSL_session_reused(u->wire.ssl))
 		stat_add(u->w->row, STAT_up_tls_resumed, 1);
 	upstream_tell(u->w, 1104, u->address);

@@ -35,6 +35,7 @@ struct upstream {
 	struct loop_timer *timer; /* connect and handshake only */
 	struct loop_cell cell;
 	uint64_t t_begin, t_idle; /* CLOCK_MONOTONIC */
+	uint64_t epoch;		  /* of the relay, when it was begun */
 	uint64_t addr_serial;
 	size_t addr_index, addr_tried;
 	char address[64];
