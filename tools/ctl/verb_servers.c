@@ -149,21 +149,6 @@ expires_text(struct ctl *c, const char *in, char out_r[TEXT_MAX])
 	return CTL_OK;
 }
 
-/*
- * GAP: the keeper does not read the SIDs of a ticket yet (its PAC), so an
- * entry for a SID lets nobody in.  Said here, where it would be expected to.
- */
-static void
-warn_sid(struct ctl *c, const char *subject)
-{
-	if (strncmp(subject, "S-1-", 4) != 0)
-		return;
-	fputs("rmsctl: note: this version knows accounts by their Kerberos "
-	      "principal only; the entry for a SID is stored, but lets nobody "
-	      "in until SIDs are read from tickets\n",
-	      c->err);
-}
-
 static bool
 role_is_known(const char *role)
 {
@@ -197,7 +182,6 @@ verb_servers_add(struct ctl *c)
 		if (o[CTL_O_servers_add_force] != NULL)
 			conn_arg(k, "force", "1");
 		warn_exchange(c, role, c->args->pos[0]);
-		warn_sid(c, c->args->pos[0]);
 	}
 	return ask_show(c, k, render_servers_add);
 }
