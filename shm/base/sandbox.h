@@ -21,8 +21,8 @@
 /*
  * user == NULL or "": stay who we are.  Without root the identity stays and
  * *note_r (static text, or NULL) says what could not be dropped; capabilities
- * go in any case, root's too.  0, or -errno: the caller must not go on (-ENOENT: no such user,
- * -EINVAL: the user is root).
+ * go in any case, root's too.  0, or -errno: the caller must not go on
+ * (-ENOENT: no such user, -EINVAL: the user is root).
  */
 MUST_USE int sandbox_drop(const char *user, const char **note_r);
 

@@ -1,9 +1,15 @@
 /*
  * store_fixture: a store of its own for each test, in a scratch folder.
- * Include it after cmocka.h.
  */
 #ifndef RMS_TESTS_STORE_FIXTURE_H
 #define RMS_TESTS_STORE_FIXTURE_H
+
+/* cmocka.h wants the four before it in this order. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
 
 #include <errno.h>
 #include <stdio.h>
