@@ -30,18 +30,6 @@ slice_ieq(struct slice a, struct slice b)
 	return true;
 }
 
-bool
-slice_is(struct slice a, const char *s)
-{
-	return slice_eq(a, slice_of(s));
-}
-
-bool
-slice_iis(struct slice a, const char *s)
-{
-	return slice_ieq(a, slice_of(s));
-}
-
 int
 str_u64(struct slice s, uint64_t max, uint64_t *value_r)
 {
@@ -75,6 +63,16 @@ str_copy(char *dst, size_t size, struct slice s)
 		memcpy(dst, s.p, s.len);
 	dst[s.len] = '\0';
 	return 0;
+}
+
+void
+str_cut(char *dst, size_t size, struct slice s)
+{
+	BUG_ON(size == 0);
+	s.len = MIN(s.len, size - 1);
+	if (s.len > 0)
+		memcpy(dst, s.p, s.len);
+	dst[s.len] = '\0';
 }
 
 void
@@ -136,6 +134,20 @@ sbuf_u64(struct sbuf *b, uint64_t v)
 		t[--n] = (char)('0' + v % 10);
 		v /= 10;
 	} while (v > 0);
+	sbuf_put(b, t + n, sizeof(t) - n);
+}
+
+void
+sbuf_hex(struct sbuf *b, uint64_t v, size_t digits)
+{
+	char t[16];
+	size_t n = sizeof(t);
+
+	BUG_ON(digits > sizeof(t));
+	while (v > 0 || sizeof(t) - n < digits || n == sizeof(t)) {
+		t[--n] = "0123456789abcdef"[v & 15];
+		v >>= 4;
+	}
 	sbuf_put(b, t + n, sizeof(t) - n);
 }
 

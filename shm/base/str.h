@@ -30,8 +30,23 @@ slice_of(const char *s)
 /* Byte-wise, and without regard to ASCII case. */
 bool slice_eq(struct slice a, struct slice b);
 bool slice_ieq(struct slice a, struct slice b);
-bool slice_is(struct slice a, const char *s);
-bool slice_iis(struct slice a, const char *s);
+
+/* The same with text: a literal's length is known when compiled. */
+static inline bool
+slice_is(struct slice a, const char *s)
+{
+	struct slice b = slice_of(s);
+
+	return a.len == b.len && slice_eq(a, b);
+}
+
+static inline bool
+slice_iis(struct slice a, const char *s)
+{
+	struct slice b = slice_of(s);
+
+	return a.len == b.len && slice_ieq(a, b);
+}
 
 /* ASCII only: locale does not matter. */
 static inline char
@@ -48,6 +63,8 @@ MUST_USE int str_u64(struct slice s, uint64_t max, uint64_t *value_r);
 
 /* Copies s into dst with a NUL.  0, or -ENAMETOOLONG with dst empty. */
 MUST_USE int str_copy(char *dst, size_t size, struct slice s);
+/* Copies as much of s as fits, with a NUL. */
+void str_cut(char *dst, size_t size, struct slice s);
 
 /* Overwrites memory that held a secret; the compiler cannot drop it. */
 void str_wipe(void *p, size_t len);
@@ -66,6 +83,8 @@ void sbuf_str(struct sbuf *b, const char *s);
 void sbuf_slice(struct sbuf *b, struct slice s);
 void sbuf_char(struct sbuf *b, char c);
 void sbuf_u64(struct sbuf *b, uint64_t v);
+/* Lower case, with zeros in front up to that many digits. */
+void sbuf_hex(struct sbuf *b, uint64_t v, size_t digits);
 PRINTF(2, 3) void sbuf_fmt(struct sbuf *b, const char *fmt, ...);
 
 #endif

@@ -99,9 +99,7 @@ authorize(struct client *c)
 	table_decide(w->table, x->ident, clock_real_ns() / NS_PER_S, &hit);
 	x->role = hit.role;
 	x->entry = hit.entry;
-	snprintf(x->entry_name, sizeof(x->entry_name), "%.*s",
-		 (int)MIN(hit.name.len, (size_t)TABLE_NAME_MAX),
-		 hit.name.p == NULL ? "" : hit.name.p);
+	str_cut(x->entry_name, sizeof(x->entry_name), hit.name);
 	stat_add(w->row,
 		 hit.verdict == VERDICT_ALLOW ? STAT_authz_allowed
 					      : STAT_authz_refused,

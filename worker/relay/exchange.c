@@ -22,6 +22,7 @@ struct exchange *
 exchange_new(struct relay *w)
 {
 	struct exchange *x = exchange_spare;
+	struct sbuf id;
 
 	if (x != NULL) {
 		exchange_spare = x->next_free;
@@ -32,9 +33,10 @@ exchange_new(struct relay *w)
 	/* req is cleared by its parser, up to the fields it fills */
 	memset(x, 0, offsetof(struct exchange, req));
 	memset(&x->req, 0, offsetof(struct http_req, field));
-	snprintf(x->id, sizeof(x->id), "%016llx-%llx",
-		 (unsigned long long)w->boot_id,
-		 (unsigned long long)++w->next_id);
+	sbuf_init(&id, x->id, sizeof(x->id));
+	sbuf_hex(&id, w->boot_id, 16);
+	sbuf_char(&id, '-');
+	sbuf_hex(&id, ++w->next_id, 1);
 	w->nexchanges++;
 	stat_add(w->row, STAT_requests_open, 1);
 	return x;

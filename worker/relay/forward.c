@@ -103,7 +103,8 @@ forward_on_ready(struct client *c, struct upstream *u)
 	x->up = u;
 	x->reused = u->reused;
 	x->connect_ns += clock_turn_ns() - x->t_connect;
-	snprintf(x->upstream_addr, sizeof(x->upstream_addr), "%s", u->address);
+	str_cut(x->upstream_addr, sizeof(x->upstream_addr),
+		slice_of(u->address));
 	client_enter(c, CLIENT_RELAY);
 	forward_pump(c);
 	if (c->state == CLIENT_IDLE || c->state == CLIENT_DRAIN)

@@ -57,10 +57,7 @@ client_on_head(struct client *c, size_t len)
 	x->held = true;
 	client_body_init(c);
 	x->soap = client_is_soap(&x->req);
-	if (x->req.target.p != NULL)
-		snprintf(x->path, sizeof(x->path), "%.*s",
-			 (int)MIN(x->req.target.len, sizeof(x->path) - 1),
-			 x->req.target.p);
+	str_cut(x->path, sizeof(x->path), x->req.target);
 	if (why != REASON_OK) {
 		client_refuse(c, why, NULL);
 		return;

@@ -71,12 +71,13 @@ service_is_evil_escape(const char *p, size_t left)
 	return false;
 }
 
-/* Lower case, one slash for many.  -1 for a bad path, 0 for one that is too
- * long to be ours, 1 when out holds it. */
+/* Lower case, one slash for many, into out (SERVICE_PATH_MAX).  -1 for a bad
+ * path, 0 for one that is too long to be ours, else 1. */
 static int
-service_normalise(struct slice path, struct sbuf *out)
+service_normalise(struct slice path, char *out, size_t *len_r)
 {
 	char last = '\0';
+	size_t n = 0;
 
 	for (size_t i = 0; i < path.len; i++) {
 		char c = ascii_lower(path.p[i]);
@@ -91,27 +92,27 @@ service_normalise(struct slice path, struct sbuf *out)
 		    (i + 1 == path.len || path.p[i + 1] == '/' ||
 		     path.p[i + 1] == '.'))
 			return -1;
-		sbuf_char(out, c);
+		if (n < SERVICE_PATH_MAX)
+			out[n] = c;
+		n++;
 		last = c;
 	}
-	return out->cut ? 0 : 1;
+	*len_r = n;
+	return n <= SERVICE_PATH_MAX ? 1 : 0;
 }
 
 enum path_kind
 service_find(struct slice path, struct slice health, enum service *service_r)
 {
 	char mem[SERVICE_PATH_MAX];
-	struct sbuf b;
-	struct slice p;
+	struct slice p = {mem, 0};
 	int r;
 
 	if (health.len > 0 && slice_eq(path, health))
 		return PATH_HEALTH;
-	sbuf_init(&b, mem, sizeof(mem));
-	r = service_normalise(path, &b);
+	r = service_normalise(path, mem, &p.len);
 	if (r <= 0)
 		return r < 0 ? PATH_BAD : PATH_UNKNOWN;
-	p = (struct slice){b.p, b.len};
 	if (slice_is(p, "/_wmcs/getrmsouri.aspx"))
 		return PATH_RMSO_URI;
 	if (p.len < 7 || memcmp(p.p, "/_wmcs/", 7) != 0)

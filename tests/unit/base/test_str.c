@@ -81,6 +81,22 @@ copies_fit_or_leave_nothing(void **state)
 }
 
 static void
+copies_are_cut_to_what_fits(void **state)
+{
+	char mem[5] = "????";
+
+	(void)state;
+	str_cut(mem, sizeof(mem), SLICE_LIT("abcd"));
+	assert_string_equal(mem, "abcd");
+	str_cut(mem, sizeof(mem), SLICE_LIT("vwxyz"));
+	assert_string_equal(mem, "vwxy");
+	str_cut(mem, sizeof(mem), (struct slice){NULL, 0});
+	assert_string_equal(mem, "");
+	str_cut(mem, 1, SLICE_LIT("a"));
+	assert_string_equal(mem, "");
+}
+
+static void
 wiping_overwrites(void **state)
 {
 	char s[] = "secret";
@@ -135,6 +151,15 @@ numbers_are_written_in_full(void **state)
 	sbuf_char(&b, ' ');
 	sbuf_u64(&b, UINT64_MAX);
 	assert_string_equal(mem, "0 18446744073709551615");
+	sbuf_init(&b, mem, sizeof(mem));
+	sbuf_hex(&b, 0, 0);
+	sbuf_char(&b, ' ');
+	sbuf_hex(&b, UINT64_C(0xfedcba9876543210), 0);
+	sbuf_char(&b, ' ');
+	sbuf_hex(&b, 0xab, 16);
+	sbuf_char(&b, ' ');
+	sbuf_hex(&b, 0xabc, 2);
+	assert_string_equal(mem, "0 fedcba9876543210 00000000000000ab abc");
 }
 
 int
@@ -144,6 +169,7 @@ main(void)
 	    cmocka_unit_test(slices_compare_by_bytes_or_without_case),
 	    cmocka_unit_test(numbers_are_digits_and_nothing_else),
 	    cmocka_unit_test(copies_fit_or_leave_nothing),
+	    cmocka_unit_test(copies_are_cut_to_what_fits),
 	    cmocka_unit_test(wiping_overwrites),
 	    cmocka_unit_test(text_is_cut_at_whole_pieces),
 	    cmocka_unit_test(numbers_are_written_in_full),
