@@ -35,6 +35,7 @@ struct listen {
 	size_t n;
 	unsigned slots;
 	struct listen_addr addr[CONF_LISTENERS_MAX];
+	int backlog[CONF_LISTENERS_MAX];
 	int fd[CONF_LISTENERS_MAX][RELAY_MAX];
 };
 
@@ -78,7 +79,11 @@ listen_bind(const struct listen_addr *a, bool shared)
 
 	if (fd < 0)
 		return -errno;
-	r = listen_option(fd, SOL_SOCKET, SO_REUSEADDR);
+	/* At once: no relay shall attach a program to the group of sockets,
+	 * which would choose for the other relays who gets what. */
+	r = listen_option(fd, SOL_SOCKET, SO_LOCK_FILTER);
+	if (r == 0)
+		r = listen_option(fd, SOL_SOCKET, SO_REUSEADDR);
 	if (r == 0 && a->ss.ss_family == AF_INET6)
 		r = listen_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
 	if (r == 0 && shared)
@@ -136,21 +141,33 @@ listen_old_fds(const struct listen *old, const struct listen_addr *a)
 	return NULL;
 }
 
+/* A socket that listens, or -errno. */
 static int
-listen_one(const struct listen_addr *a, const int *old_fd, int backlog)
+listen_new(const struct listen_addr *a, int backlog)
 {
-	int fd = old_fd != NULL ? fcntl(*old_fd, F_DUPFD_CLOEXEC, 0)
-				: listen_bind(a, true);
+	int fd = listen_bind(a, true);
 
-	if (old_fd != NULL && fd < 0)
-		fd = -errno;
-	/* On a socket that listens this only changes the backlog. */
 	if (fd >= 0 && listen(fd, backlog) != 0) {
 		int e = errno;
 
 		fd_close(&fd);
 		return -e;
 	}
+	return fd;
+}
+
+/* One that stands already.  Should it not listen any more, listen_fd() mends
+ * it: a relay must not be able to make a reload fail. */
+static int
+listen_again(int old_fd, int backlog)
+{
+	int fd = fcntl(old_fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (listen(fd, backlog) != 0) /* of one that listens: the backlog */
+		log_debug("listen on a socket that stands: %s",
+			  strerror(errno));
 	return fd;
 }
 
@@ -169,9 +186,12 @@ listen_all_slots(struct listen *l, const struct conf_listener *c,
 		r = old == NULL ? listen_wait_free(&l->addr[i])
 				: listen_is_free(&l->addr[i]);
 	l->n++;
+	l->backlog[i] = (int)c->backlog;
 	for (unsigned s = 0; r == 0 && s < l->slots; s++) {
-		l->fd[i][s] = listen_one(
-		    &l->addr[i], fds != NULL ? &fds[s] : NULL, (int)c->backlog);
+		if (fds != NULL && fds[s] >= 0)
+			l->fd[i][s] = listen_again(fds[s], l->backlog[i]);
+		else
+			l->fd[i][s] = listen_new(&l->addr[i], l->backlog[i]);
 		if (l->fd[i][s] < 0)
 			r = l->fd[i][s];
 	}
@@ -250,9 +270,38 @@ listen_count(const struct listen *l)
 	return l->n;
 }
 
-int
-listen_fd(const struct listen *l, size_t listener, unsigned slot)
+/* Is it still what was made for that address? */
+static bool
+listen_is_whole(int fd, const struct listen_addr *a)
 {
+	struct sockaddr_storage ss = {0};
+	socklen_t len = sizeof(ss), on_len = sizeof(int);
+	int on = 0;
+
+	return fd >= 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &on_len) == 0 &&
+	       on == 1 && getsockname(fd, (struct sockaddr *)&ss, &len) == 0 &&
+	       len == a->len && memcmp(&ss, &a->ss, len) == 0;
+}
+
+int
+listen_fd(struct listen *l, size_t listener, unsigned slot)
+{
+	int *fd;
+
 	BUG_ON(listener >= l->n || slot >= l->slots);
-	return l->fd[listener][slot];
+	fd = &l->fd[listener][slot];
+	if (listen_is_whole(*fd, &l->addr[listener]))
+		return *fd;
+	log_warn("listener %zu of relay %u does not listen any more, a relay "
+		 "may have shut it down: made anew",
+		 listener, slot);
+	fd_close(fd);
+	*fd = listen_new(&l->addr[listener], l->backlog[listener]);
+	if (*fd < 0) {
+		log_err("listener %zu of relay %u: cannot listen: %s", listener,
+			slot, strerror(-*fd));
+		*fd = -1;
+	}
+	return *fd;
 }

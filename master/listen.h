@@ -5,6 +5,10 @@
  * configuration or the connector stops: a relay that dies leaves its queue of
  * connections to its successor.  The sockets of one listener share address
  * and port (SO_REUSEPORT), so the kernel spreads connections over the slots.
+ *
+ * A relay that was taken over has its sockets as we have them.  It cannot
+ * attach a program to them (SO_LOCK_FILTER), and what it shut down is made
+ * anew for its successor.
  */
 #ifndef RMS_LISTEN_H
 #define RMS_LISTEN_H
@@ -28,7 +32,10 @@ MUST_USE int listen_open(struct listen **l_r, const struct conf *conf,
 void listen_free(struct listen **l);
 
 size_t listen_count(const struct listen *l);
-/* Borrowed. */
-int listen_fd(const struct listen *l, size_t listener, unsigned slot);
+/*
+ * The socket for a relay that is being started or reloaded.  One that does not
+ * listen any more is replaced; -1 when that fails, which is logged.  Borrowed.
+ */
+int listen_fd(struct listen *l, size_t listener, unsigned slot);
 
 #endif

@@ -307,9 +307,12 @@ static void
 send_listeners(struct publish *p, struct proc *c)
 {
 	for (uint32_t i = 0; p->listen != NULL && i < listen_count(p->listen);
-	     i++)
-		send_of_listener(c, IPC_LISTENER, i,
-				 listen_fd(p->listen, i, c->slot));
+	     i++) {
+		int fd = listen_fd(p->listen, i, c->slot);
+
+		if (fd >= 0)
+			send_of_listener(c, IPC_LISTENER, i, fd);
+	}
 }
 
 static void
