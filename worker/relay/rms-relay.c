@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <event2/event.h>
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <openssl/ssl.h>
 #include <sys/random.h>
@@ -25,10 +26,11 @@
 #include "worker/relay/tlskey.h"
 #include "worker/relay/upstream.h"
 
-#define RELAY_SWEEP_MS	  1000
-#define RELAY_BLOCKS_KEEP 64 /* free blocks kept for the next burst */
-#define RELAY_PEER_QUEUE  2048
-#define RELAY_CA_MAX	  (8 * 1024 * 1024)
+#define RELAY_SWEEP_MS	   1000
+#define RELAY_TRIM_CLIENTS 200 /* some 3 MB */
+#define RELAY_BLOCKS_KEEP  64  /* free blocks kept for the next burst */
+#define RELAY_PEER_QUEUE   2048
+#define RELAY_CA_MAX	   (8 * 1024 * 1024)
 
 static struct relay relay;
 
@@ -464,12 +466,27 @@ relay_set_listener(struct relay *w, struct listener *l)
 	return r;
 }
 
+/* A TLS connection is 14 kB in thirty pieces.  When many have gone, what they
+ * had lies between pieces that are in use, and free() gives none of it back
+ * to the system. */
+static void
+relay_trim(struct relay *w)
+{
+	w->trim_peak = MAX(w->trim_peak, w->nclients);
+	if (w->trim_peak - w->nclients < RELAY_TRIM_CLIENTS ||
+	    w->nclients > w->trim_peak / 2)
+		return;
+	w->trim_peak = w->nclients;
+	malloc_trim(0);
+}
+
 static void
 relay_on_sweep(void *arg)
 {
 	struct relay *w = arg;
 
 	upstream_sweep(w, false);
+	relay_trim(w);
 	if (w->accept_paused && !w->draining) {
 		w->accept_paused = false;
 		for (size_t i = 0; i < CONF_LISTENERS_MAX; i++)
