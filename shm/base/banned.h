@@ -10,6 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Macros where the compiler (clang) has no inline varargs to fortify. */
+#undef sprintf
+#undef vsprintf
+
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets
 #pragma GCC poison atoi atol atoll strncpy strncat
 
