@@ -77,8 +77,8 @@ bool
 event_from_child(uint32_t id)
 {
 	static const uint32_t theirs[] = {1102, 1104, 2000, 2001, 2101, 2102,
-					  2104, 2106, 3000, 3001, 3100, 3103,
-					  3105, 3106, 3107, 3108, 3109};
+					  2104, 2106, 3000, 3001, 3100, 3105,
+					  3106, 3107, 3108, 3109};
 
 	for (size_t i = 0; i < ARRAY_LEN(theirs); i++) {
 		if (theirs[i] == id)

@@ -8,6 +8,7 @@
  */
 #include "master/master.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,47 +30,43 @@ on_ready(struct master *m, struct proc *p, const struct msg_set *set)
 	p->set = set->number;
 }
 
-/* --- events ------------------------------------------------------------ */
+/* --- accusations ------------------------------------------------------- */
 
 /*
- * "relay in slot 3, ...": a child saw its neighbour break the rules and has
- * closed the channel between them.  Without it the neighbour
- * is of no use, whichever of the two lied; so it is replaced.
+ * A child saw its neighbour break the rules and has closed the channel between
+ * them.  Without it the neighbour is of no use, whichever of the two lied; so
+ * it is replaced.  0, or -EPROTO: the accuser lies.
  */
-static void
-on_accusation(struct master *m, struct proc *from, struct slice detail)
+static int
+on_accuse(struct master *m, struct proc *from, const struct msg_accuse *in)
 {
-	char own[128];
+	struct proc *p = supervise_find(m->supervise, in->role, in->slot);
+	char why[128];
 
+	if (p == NULL || in->life == 0 || in->life > p->life ||
+	    (p->role == ROLE_RELAY) == (from->role == ROLE_RELAY))
+		return -EPROTO; /* it never had that neighbour */
 	if (from->role == ROLE_RELAY) {
 		/* A relay is trusted less than whom it accuses: it is the one
 		 * that is replaced, and with it the channel.  Or a relay that
 		 * was taken over could keep the keeper from working. */
-		snprintf(own, sizeof(own), "its channel broke: %.*s",
-			 (int)MIN(detail.len, (size_t)90), detail.p);
-		supervise_lied(from, own);
-		return;
+		snprintf(why, sizeof(why), "its channel to the %s broke: %.*s",
+			 role_name(p->role), (int)MIN(in->why.len, (size_t)80),
+			 in->why.p);
+		supervise_lied(from, why);
+		return 0;
 	}
-	for (size_t i = 0; i < supervise_count(m->supervise); i++) {
-		struct proc *p = supervise_proc(m->supervise, i);
-		char name[32], why[128];
-		int n = snprintf(name, sizeof(name), "%s in slot %u,",
-				 role_name(p->role), p->slot);
-
-		if ((p->role == ROLE_RELAY) == (from->role == ROLE_RELAY) ||
-		    detail.len < (size_t)n ||
-		    memcmp(detail.p, name, (size_t)n) != 0)
-			continue;
-		snprintf(why, sizeof(why), "%.*s (seen by %s %u)",
-			 (int)MIN(detail.len - (size_t)n, (size_t)80),
-			 detail.p + n, role_name(from->role), from->slot);
-		supervise_lied(p, why);
-		return;
-	}
-	log_err("%s %u: names no neighbour that broke the rules: %.*s",
-		role_name(from->role), from->slot,
-		(int)MIN(detail.len, (size_t)200), detail.p);
+	/* The successor did nothing. */
+	if (in->life != p->life || p->pid <= 0 || p->killed)
+		return 0;
+	snprintf(why, sizeof(why), "%.*s (seen by the %s)",
+		 (int)MIN(in->why.len, (size_t)80), in->why.p,
+		 role_name(from->role));
+	supervise_lied(p, why);
+	return 0;
 }
+
+/* --- events ------------------------------------------------------------ */
 
 static void
 on_event(struct master *m, struct proc *p, const struct msg_event *in)
@@ -89,10 +86,7 @@ on_event(struct master *m, struct proc *p, const struct msg_event *in)
 			role_name(p->role), p->slot, in->id);
 		return;
 	}
-	if (in->id == 3103)
-		on_accusation(m, p, in->detail);
-	else
-		event_tell_limited(m->events, &e, clock_mono_ns());
+	event_tell_limited(m->events, &e, clock_mono_ns());
 }
 
 /* --- accounts ---------------------------------------------------------- */
@@ -166,6 +160,7 @@ on_body(struct master *m, struct proc *p, const struct ipc_msg *msg)
 	union {
 		struct msg_set set;
 		struct msg_event event;
+		struct msg_accuse accuse;
 		struct msg_seen seen;
 		struct msg_cloud_status cloud;
 		struct msg_keeper_status keeper;
@@ -181,6 +176,10 @@ on_body(struct master *m, struct proc *p, const struct ipc_msg *msg)
 		r = msg_event_unpack(&u.event, msg->body, msg->len);
 		if (r == 0)
 			on_event(m, p, &u.event);
+	} else if (msg->type == IPC_ACCUSE) {
+		r = msg_accuse_unpack(&u.accuse, msg->body, msg->len);
+		if (r == 0)
+			r = on_accuse(m, p, &u.accuse);
 	} else if (msg->type == IPC_SEEN) {
 		r = msg_seen_unpack(&u.seen, msg->body, msg->len);
 		if (r == 0)

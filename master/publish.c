@@ -318,7 +318,8 @@ send_listeners(struct publish *p, struct proc *c)
 static void
 send_peer(struct proc *to, const struct proc *other, int fd)
 {
-	struct msg_peer m = {.role = other->role, .slot = other->slot};
+	struct msg_peer m = {
+	    .role = other->role, .slot = other->slot, .life = other->life};
 	uint8_t body[16];
 	size_t len = msg_peer_pack(&m, body, sizeof(body));
 

@@ -61,6 +61,7 @@ struct supervise {
 	struct loop_timer *watchdog;
 	uint64_t watched_ns; /* last look, to see our own delays */
 	uint64_t total[STAT_MAX];
+	uint64_t lives; /* starts so far */
 	struct loop_cell gone_cell;
 	bool gone_told;
 	size_t n;
@@ -305,6 +306,7 @@ proc_start(void *arg)
 	p->started_mono_ns = clock_mono_ns();
 	p->killed = p->draining = false;
 	p->set = 0;
+	p->life = ++s->lives;
 	p->ipc = ipc_new(s->loop, fd[0], ROLE_MASTER, p->role, p->slot,
 			 SUP_QUEUE_MAX, &channel_ops, p);
 	if (p->ipc == NULL) { /* out of memory: it ends by its channel */

@@ -41,6 +41,7 @@ struct proc {
 	unsigned slot;
 	enum proc_state state;
 	pid_t pid;	     /* 0: none, or reaped */
+	uint64_t life;	     /* number of this start, never reused */
 	struct ipc *ipc;     /* NULL: no channel */
 	uint64_t set;	     /* number of the last READY; the master's */
 	uint64_t started_ns; /* CLOCK_REALTIME of the last fork */

@@ -82,8 +82,11 @@ MSG_FLAT(listener, LISTENER_FIELDS, true);
 #define CERT_FIELDS(F) F(u32, index) F(slice, pem)
 MSG_FLAT(cert, CERT_FIELDS, true);
 
-#define PEER_FIELDS(F) F(enum, role) F(u32, slot)
+#define PEER_FIELDS(F) F(enum, role) F(u32, slot) F(u64, life)
 MSG_FLAT(peer, PEER_FIELDS, m_r->role < ROLE_MAX && m_r->slot < RELAY_MAX);
+
+#define ACCUSE_FIELDS(F) F(enum, role) F(u32, slot) F(u64, life) F(slice, why)
+MSG_FLAT(accuse, ACCUSE_FIELDS, m_r->role < ROLE_MAX && m_r->slot < RELAY_MAX);
 
 #define SET_FIELDS(F) F(u64, number)
 MSG_FLAT(set, SET_FIELDS, true);

@@ -44,6 +44,15 @@ struct msg_cert {
 struct msg_peer {
 	enum role role;
 	uint32_t slot;
+	uint64_t life; /* the master's number of that process, never reused */
+};
+
+/* --- ACCUSE: who had the channel is what PEER said ------------------- */
+struct msg_accuse {
+	enum role role;
+	uint32_t slot;
+	uint64_t life;
+	struct slice why;
 };
 
 /* --- CONF_DONE, READY ------------------------------------------------ */
@@ -199,6 +208,7 @@ MSG_DECLARE(segment)
 MSG_DECLARE(listener)
 MSG_DECLARE(cert)
 MSG_DECLARE(peer)
+MSG_DECLARE(accuse)
 MSG_DECLARE(set)
 MSG_DECLARE(drain)
 MSG_DECLARE(creds)

@@ -30,9 +30,12 @@ struct child_run {
 	struct child c;
 	const struct child_ops *ops;
 	struct loop_timer *beat;
+	uint64_t peer_life[ROLE_MAX][RELAY_MAX]; /* of the last PEER */
 	uint64_t set; /* number of the set in force */
 	bool ready;
 };
+
+_Static_assert(offsetof(struct child_run, c) == 0, "child_accuse() casts");
 
 static void child_on_master(void *arg, struct ipc *ch, struct ipc_msg *m);
 static void child_on_master_end(void *arg, struct ipc *ch, enum ipc_end end,
@@ -100,6 +103,7 @@ static int
 child_take(struct child_run *r, struct ipc_msg *m)
 {
 	struct msg_segment seg;
+	struct msg_peer peer;
 
 	if (m->type == IPC_CONF_VIEW)
 		return conf_view_unpack(&r->c.conf_next, r->c.role, m->body,
@@ -109,6 +113,11 @@ child_take(struct child_run *r, struct ipc_msg *m)
 			return -EPROTO;
 		if (seg.kind == SEGMENT_STATS) /* once, at start-up */
 			return r->c.row != NULL ? 0 : child_take_stats(r, m);
+	}
+	if (m->type == IPC_PEER) {
+		if (msg_peer_unpack(&peer, m->body, m->len) != 0)
+			return -EPROTO;
+		r->peer_life[peer.role][peer.slot] = peer.life;
 	}
 	return r->ops->on_msg(&r->c, m);
 }
@@ -191,14 +200,21 @@ child_event(struct child *c, const struct msg_event *e)
 void
 child_accuse(struct child *c, enum role who, unsigned slot, const char *why)
 {
-	char text[160];
-	struct msg_event e = {.id = 3103};
+	struct child_run *r = (struct child_run *)c; /* its first member */
+	struct msg_accuse m = {.role = who, .slot = slot};
+	uint8_t body[256];
+	size_t len;
 
-	snprintf(text, sizeof(text), "%s in slot %u, to the %s: %s",
-		 role_name(who), slot, role_name(c->role), why);
-	log_err("%s", text);
-	e.detail = slice_of(text);
-	child_event(c, &e);
+	BUG_ON((unsigned)who >= ROLE_MAX || slot >= RELAY_MAX);
+	m.life = r->peer_life[who][slot];
+	m.why = (struct slice){why, MIN(strlen(why), (size_t)160)};
+	log_err("%s %u broke the rules of messages: %s", role_name(who), slot,
+		why);
+	len = msg_accuse_pack(&m, body, sizeof(body));
+	BUG_ON(len == 0);
+	if (c->master == NULL ||
+	    ipc_send(c->master, IPC_ACCUSE, 0, body, len, -1) != 0)
+		log_err("and the master cannot be told");
 }
 
 /* Reads the set of start-up messages; 0 or -errno. */

@@ -63,9 +63,10 @@ int child_main(enum role role, int argc, char **argv,
 void child_event(struct child *c, const struct msg_event *e);
 
 /*
- * A neighbour broke ipc_msgs.def on its channel to us.  The master cannot see
- * that channel: it is told (event 3103), ends the liar and starts another,
- * and with it comes a new channel.
+ * A neighbour broke ipc_msgs.def on its channel to us, the one that the last
+ * PEER brought.  The master cannot see that channel: it is told (ACCUSE), ends
+ * the liar if that process still runs, and starts another, and with it comes
+ * a new channel.
  */
 void child_accuse(struct child *c, enum role who, unsigned slot,
 		  const char *why);

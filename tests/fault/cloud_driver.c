@@ -50,6 +50,7 @@ struct driver {
 	struct msg_creds creds;
 	char ca[512];
 	struct stats *stats;
+	uint64_t lives; /* of relays */
 	int token_fd;
 	struct pub *pub;
 	struct ipc *agent;
@@ -116,6 +117,7 @@ static void
 on_agent(void *arg, struct ipc *c, struct ipc_msg *m)
 {
 	static struct msg_cloud_status status;
+	struct msg_accuse accuse;
 	struct msg_event event;
 	struct msg_set set;
 
@@ -131,6 +133,11 @@ on_agent(void *arg, struct ipc *c, struct ipc_msg *m)
 	} else if (m->type == IPC_CLOUD_STATUS) {
 		NEED(msg_cloud_status_unpack(&status, m->body, m->len) == 0);
 		say_status(&status);
+	} else if (m->type == IPC_ACCUSE) {
+		NEED(msg_accuse_unpack(&accuse, m->body, m->len) == 0);
+		say("accuse %s %u %llu %.*s", role_name(accuse.role),
+		    accuse.slot, (unsigned long long)accuse.life,
+		    (int)accuse.why.len, accuse.why.p);
 	} else {
 		say("unexpected %s", ipc_type_name(m->type));
 	}
@@ -290,7 +297,7 @@ cmd_cred(uint32_t id, const char *rest)
 static void
 cmd_peer(unsigned slot)
 {
-	struct msg_peer m = {ROLE_RELAY, slot};
+	struct msg_peer m = {ROLE_RELAY, slot, ++d.lives};
 	uint8_t body[16];
 	size_t len = msg_peer_pack(&m, body, sizeof(body));
 	int fd[2];

@@ -56,6 +56,7 @@ struct driver {
 	char keytab[512];
 	char key[CONF_LISTENERS_MAX][512];
 	struct stats *stats;
+	uint64_t lives; /* of relays */
 	struct ipc *keeper;
 	struct ipc *relay[SLOTS];
 	int raw[SLOTS]; /* the same sockets, to break the rules; -1 none */
@@ -133,6 +134,7 @@ static void
 on_keeper(void *arg, struct ipc *c, struct ipc_msg *m)
 {
 	struct msg_keeper_status status;
+	struct msg_accuse accuse;
 	struct msg_event event;
 	struct msg_set set;
 
@@ -147,6 +149,13 @@ on_keeper(void *arg, struct ipc *c, struct ipc_msg *m)
 		begin("event");
 		json_u64(&js, "id", event.id);
 		json_slice(&js, "detail", event.detail);
+	} else if (m->type == IPC_ACCUSE) {
+		NEED(msg_accuse_unpack(&accuse, m->body, m->len) == 0);
+		begin("accuse");
+		json_str(&js, "role", role_name(accuse.role));
+		json_u64(&js, "slot", accuse.slot);
+		json_u64(&js, "life", accuse.life);
+		json_slice(&js, "why", accuse.why);
 	} else {
 		NEED(m->type == IPC_KEEPER_STATUS);
 		NEED(msg_keeper_status_unpack(&status, m->body, m->len) == 0);
@@ -354,7 +363,7 @@ cmd_set(const char *name, const char *value)
 static void
 cmd_peer(unsigned slot)
 {
-	struct msg_peer m = {ROLE_RELAY, slot};
+	struct msg_peer m = {ROLE_RELAY, slot, ++d.lives};
 	uint8_t body[16];
 	size_t len = msg_peer_pack(&m, body, sizeof(body));
 	int fd[2];

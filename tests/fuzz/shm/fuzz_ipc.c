@@ -41,6 +41,7 @@ TRY(segment)
 TRY(listener)
 TRY(cert)
 TRY(peer)
+TRY(accuse)
 TRY(set)
 TRY(drain)
 TRY(creds)
@@ -90,11 +91,11 @@ try_reply_identity(const uint8_t *body, size_t len)
 }
 
 static void (*const tries[])(const uint8_t *, size_t) = {
-    try_segment,    try_listener,	try_cert,	   try_peer,
-    try_set,	    try_drain,		try_creds,	   try_event,
-    try_seen,	    try_cloud_status,	try_keeper_status, try_auth_step,
-    try_auth_reply, try_sign,		try_sign_reply,	   try_token_stale,
-    try_identity,   try_reply_identity,
+    try_segment,    try_listener,     try_cert,		  try_peer,
+    try_set,	    try_drain,	      try_creds,	  try_event,
+    try_seen,	    try_cloud_status, try_keeper_status,  try_auth_step,
+    try_auth_reply, try_sign,	      try_sign_reply,	  try_token_stale,
+    try_accuse,	    try_identity,     try_reply_identity,
 };
 
 static void

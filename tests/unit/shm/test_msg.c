@@ -54,7 +54,8 @@ small_ones_come_back(void **state)
 {
 	struct msg_segment seg = {SEGMENT_TICKETS}, seg_r;
 	struct msg_listener lis = {77}, lis_r;
-	struct msg_peer peer = {ROLE_CLOUD, RELAY_MAX - 1}, peer_r;
+	struct msg_peer peer = {ROLE_CLOUD, RELAY_MAX - 1, 1ULL << 33}, peer_r;
+	struct msg_accuse acc = {ROLE_RELAY, 3, 1ULL << 34, S("why")}, acc_r;
 	struct msg_set set = {UINT64_MAX}, set_r;
 	struct msg_drain drain = {30000}, drain_r;
 	struct msg_token_stale ts = {3, 1ULL << 40}, ts_r;
@@ -69,6 +70,12 @@ small_ones_come_back(void **state)
 	ROUND(peer, peer, peer_r);
 	assert_int_equal(peer_r.role, ROLE_CLOUD);
 	assert_int_equal(peer_r.slot, RELAY_MAX - 1);
+	assert_true(peer_r.life == 1ULL << 33);
+	ROUND(accuse, acc, acc_r);
+	assert_int_equal(acc_r.role, ROLE_RELAY);
+	assert_int_equal(acc_r.slot, 3);
+	assert_true(acc_r.life == 1ULL << 34);
+	assert_true(slice_is(acc_r.why, "why"));
 	ROUND(set, set, set_r);
 	assert_true(set_r.number == UINT64_MAX);
 	ROUND(drain, drain, drain_r);
@@ -247,7 +254,8 @@ static void
 values_out_of_range_are_refused(void **state)
 {
 	struct msg_segment seg = {SEGMENT_MAX};
-	struct msg_peer peer = {ROLE_MAX, 0};
+	struct msg_peer peer = {ROLE_MAX, 0, 1};
+	struct msg_accuse acc = {ROLE_MAX, 0, 1, S("")};
 	struct msg_seen seen = {.mech = MECH_CERT + 1};
 	struct msg_auth_step st = {.first = 2};
 	struct msg_sign sign = {.op = SIGN_ECDSA + 1};
@@ -259,8 +267,11 @@ values_out_of_range_are_refused(void **state)
 	seg.kind = 0;
 	REFUSED(segment, seg);
 	REFUSED(peer, peer);
-	peer = (struct msg_peer){ROLE_RELAY, RELAY_MAX};
+	peer = (struct msg_peer){ROLE_RELAY, RELAY_MAX, 1};
 	REFUSED(peer, peer);
+	REFUSED(accuse, acc);
+	acc = (struct msg_accuse){ROLE_RELAY, RELAY_MAX, 1, S("")};
+	REFUSED(accuse, acc);
 	REFUSED(seen, seen);
 	seen = (struct msg_seen){.role = SERVER_ROLE_MAX};
 	REFUSED(seen, seen);
