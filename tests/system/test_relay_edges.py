@@ -4,6 +4,7 @@ what a cloud or a client may do that is neither good nor usual."""
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -220,3 +221,27 @@ def test_connection_of_another_tenant_is_not_used_again(private_lab):
         reply = ask(server)
         assert reply.status == 200 and not lab.access(reply)["reused"]
         assert lab.access(ask(server))["reused"]
+
+
+def test_early_refusal_reaches_the_client(edges):
+    """The cloud refuses a large body after its head and hangs up: what it
+    said counts, not that the rest could not be sent."""
+    body = soap.acquire_issuance_license(size=6_000_000)
+    with edges.server() as server:
+        assert server.call(NAME, BODY).status == 200
+        edges.cloud(rules=[{"early": True, "status": 413, "times": 1}])
+        edges.expected |= {"violations"}
+        path = soap.path_of("AcquireIssuanceLicense")
+        head = server.head("POST", path, soap.soap_fields("AcquireIssuanceLicense") + [
+            ("Content-Length", str(len(body)))])
+
+        def send():
+            try:
+                server.send(head + body)
+            except OSError:
+                pass  # the connector hung up on us, as it may
+        sender = threading.Thread(target=send)
+        sender.start()
+        reply = server.read()
+        sender.join()
+        assert (reply.status, reply.body) == (413, b"early\n")

@@ -42,8 +42,10 @@ client_state_ms(const struct client *c, enum client_state s)
 		return (uint64_t)conf->body_timeout_ms;
 	case CLIENT_LINGER:
 		return CLIENT_LINGER_MS;
-	case CLIENT_CONNECT: /* upstream.c has its own */
-	case CLIENT_RELAY:   /* forward.c sets it by what it waits for */
+	case CLIENT_CONNECT: /* all addresses together */
+		return 2 * (uint64_t)(conf->cloud_connect_timeout_ms +
+				      conf->cloud_tls_timeout_ms);
+	case CLIENT_RELAY: /* forward.c sets it by what it waits for */
 	case CLIENT_CLOSED:
 		break;
 	}
@@ -397,6 +399,9 @@ client_on_timer(void *arg)
 		client_end(c, REASON_OK);
 		break;
 	case CLIENT_CONNECT:
+		client_refuse(c, REASON_CLOUD_CONNECT_SLOW,
+			      "no address answered in time");
+		break;
 	case CLIENT_CLOSED:
 		break;
 	}

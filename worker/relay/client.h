@@ -46,6 +46,16 @@ enum client_state {
 #define REQUEST_ID_LEN	 40
 #define CLIENT_LINGER_MS 2000
 
+/* What CLIENT_RELAY waits for: its timer runs for that. */
+enum exchange_wait {
+	WAIT_NOTHING,
+	WAIT_BODY,	   /* bytes of the request */
+	WAIT_CLOUD_TAKES,  /* the cloud to take some of it */
+	WAIT_REPLY,	   /* the head of the reply */
+	WAIT_REPLY_BODY,   /* bytes of the reply */
+	WAIT_CLIENT_TAKES, /* the client to take some of it */
+};
+
 /* One request and its reply. */
 struct exchange {
 	struct exchange *next_free;
@@ -92,6 +102,9 @@ struct exchange {
 	enum http_framing reply_framing;
 	uint64_t reply_left;
 	struct chunk reply_chunk;
+
+	enum exchange_wait wait;
+	uint64_t wait_at; /* how far that had come when the timer was set */
 
 	/* account */
 	enum reason reason;

@@ -102,6 +102,7 @@ forward_on_ready(struct client *c, struct upstream *u)
 
 	x->up = u;
 	x->reused = u->reused;
+	x->wait = WAIT_NOTHING; /* the timer is the state's, not ours yet */
 	x->connect_ns += clock_turn_ns() - x->t_connect;
 	str_cut(x->upstream_addr, sizeof(x->upstream_addr),
 		slice_of(u->address));
@@ -271,7 +272,8 @@ forward_request(struct client *c)
 	struct out o;
 	bool again = false;
 
-	if (x->last_chunk_sent || wire_blocked(&x->up->wire))
+	if (x->last_chunk_sent || x->up->wire.mute ||
+	    wire_blocked(&x->up->wire))
 		return true;
 	out_begin(&o, &x->up->wire);
 	if (!x->head_sent) {
@@ -288,10 +290,9 @@ forward_request(struct client *c)
 	}
 	for (int i = 0; i < FORWARD_FILLS && !again; i++) {
 		b = forward_put_body(c, &o);
-		if (!out_end(&o)) {
-			forward_up_lost(c, REASON_CLOUD_IO, "write failed");
-			return false;
-		}
+		if (!out_end(&o))
+			/* it takes no more, but may have said why: read on */
+			return true;
 		if (b == BODY_BAD || b == BODY_LARGE)
 			return forward_body_broken(c, b);
 		if (b == BODY_END || wire_blocked(&x->up->wire))
@@ -307,22 +308,40 @@ forward_request(struct client *c)
 
 /* ---- both ways ------------------------------------------------------- */
 
-/* What the time runs for now. */
+/*
+ * What the time runs for now.  It starts anew only when something else is
+ * waited for, or some of it came: not because of every byte that anybody
+ * sends.
+ */
 static void
 forward_set_timer(struct client *c)
 {
 	const struct conf *conf = &c->w->c->conf;
 	struct exchange *x = c->x;
+	enum exchange_wait wait = WAIT_REPLY_BODY;
 	int64_t ms = conf->cloud_body_timeout_ms;
+	uint64_t at = x->bytes_out;
 
-	if (wire_blocked(&c->wire))
+	if (wire_blocked(&c->wire)) {
+		wait = WAIT_CLIENT_TAKES;
 		ms = conf->write_timeout_ms;
-	else if (wire_blocked(&x->up->wire))
-		ms = conf->cloud_body_timeout_ms;
-	else if (!x->body_done)
+		at = c->wire.pend_len;
+	} else if (wire_blocked(&x->up->wire)) {
+		wait = WAIT_CLOUD_TAKES;
+		at = x->up->wire.pend_len;
+	} else if (!x->body_done && !x->up->wire.mute) {
+		wait = WAIT_BODY;
 		ms = conf->body_timeout_ms;
-	else if (!x->reply_started)
+		at = x->bytes_in;
+	} else if (!x->reply_started) {
+		wait = WAIT_REPLY;
 		ms = conf->cloud_reply_timeout_ms;
+		at = 0;
+	}
+	if (wait == x->wait && at == x->wait_at)
+		return;
+	x->wait = wait;
+	x->wait_at = at;
 	loop_timer_set(c->timer, (uint64_t)ms);
 }
 

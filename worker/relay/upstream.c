@@ -85,7 +85,7 @@ upstream_has_more(struct upstream *u)
 	size_t n;
 
 	return wire_read(&u->wire, &byte, 1, &n) != IO_AGAIN ||
-	       u->wire.failed || u->wire.rdhup;
+	       u->wire.failed || u->wire.mute || u->wire.rdhup;
 }
 
 void
@@ -158,6 +158,7 @@ static void
 upstream_use(struct upstream *u, struct client *c, bool reused)
 {
 	u->state = UP_BUSY;
+	u->wire.read_on = true; /* an early reply, see forward_request() */
 	u->client = c;
 	u->reused = reused;
 	u->got_byte = false;

@@ -29,9 +29,8 @@ wire_on_event(evutil_socket_t fd UNUSED, short what, void *arg)
 		x->readable = true;
 	if ((what & EV_CLOSED) != 0)
 		x->rdhup = true;
-	if ((what & EV_WRITE) != 0 && x->pend_len > 0 &&
-	    wire_flush(x) == IO_FAIL)
-		x->failed = true;
+	if ((what & EV_WRITE) != 0 && x->pend_len > 0)
+		(void)wire_flush(x); /* marks a failure itself */
 	x->on_event(x->arg);
 }
 
@@ -68,7 +67,8 @@ void
 wire_fini(struct wire *x)
 {
 	if (x->ssl != NULL) {
-		if (x->handshaken && !x->failed && x->pend_len == 0 &&
+		if (x->handshaken && !x->failed && !x->mute &&
+		    x->pend_len == 0 &&
 		    (SSL_get_shutdown(x->ssl) & SSL_SENT_SHUTDOWN) == 0) {
 			ERR_clear_error();
 			SSL_shutdown(x->ssl);
@@ -125,6 +125,18 @@ wire_send(struct wire *x, const char *data, size_t len)
 	return errno == EAGAIN ? 0 : -errno;
 }
 
+static enum io_result
+wire_send_failed(struct wire *x)
+{
+	if (x->read_on)
+		x->mute = true;
+	else
+		x->failed = true;
+	x->pend_len = 0; /* nobody waits for room any more */
+	wire_drop_output(x);
+	return IO_FAIL;
+}
+
 enum io_result
 wire_flush(struct wire *x)
 {
@@ -132,7 +144,7 @@ wire_flush(struct wire *x)
 	size_t len = w->oowner == x ? w->olen : 0;
 	ssize_t n = 0;
 
-	if (x->failed) {
+	if (x->failed || x->mute) {
 		wire_drop_output(x);
 		return IO_FAIL;
 	}
@@ -161,9 +173,7 @@ wire_flush(struct wire *x)
 	w->oowner = NULL;
 	return IO_OK;
 fail:
-	x->failed = true;
-	wire_drop_output(x);
-	return IO_FAIL;
+	return wire_send_failed(x);
 }
 
 /* Sends from where the bytes are. */
@@ -173,10 +183,8 @@ wire_put_direct(struct wire *x, const char *data, size_t len)
 	ssize_t n = x->pend_len == 0 ? wire_send(x, data, len) : 0;
 
 	if (n < 0 ||
-	    ((size_t)n < len && wire_keep(x, data + n, len - (size_t)n) != 0)) {
-		x->failed = true;
-		return IO_FAIL;
-	}
+	    ((size_t)n < len && wire_keep(x, data + n, len - (size_t)n) != 0))
+		return wire_send_failed(x);
 	return IO_OK;
 }
 
@@ -219,7 +227,7 @@ wire_forget_errors(void)
 enum io_result
 wire_write(struct wire *x, const void *data, size_t len)
 {
-	if (x->failed)
+	if (x->failed || x->mute)
 		return IO_FAIL;
 	if (len == 0)
 		return IO_OK;
@@ -231,10 +239,8 @@ wire_write(struct wire *x, const void *data, size_t len)
 		int part = (int)MIN(len, (size_t)1 << 30);
 		int n = SSL_write(x->ssl, data, part);
 
-		if (n <= 0) {
-			x->failed = true;
-			return IO_FAIL;
-		}
+		if (n <= 0)
+			return wire_send_failed(x);
 		data = (const char *)data + n;
 		len -= (size_t)n;
 	}
@@ -297,8 +303,8 @@ wire_read_tls(struct wire *x, void *data, size_t size, size_t *n_r)
 	e = ok == 1 ? SSL_ERROR_NONE : SSL_get_error(x->ssl, 0);
 	/* Reading may write: an alert (also for a peer that just went), the
 	 * answer to a key update.  The buffer is for the next one's use. */
-	if (x->w->oowner == x && wire_flush(x) != IO_OK)
-		x->failed = true;
+	if (x->w->oowner == x)
+		(void)wire_flush(x); /* marks a failure itself */
 	if (ok == 1)
 		return IO_OK;
 	if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
@@ -367,7 +373,7 @@ wire_again(struct wire *x)
 void
 wire_shutdown(struct wire *x)
 {
-	if (x->failed || x->fd < 0 || x->shut)
+	if (x->failed || x->mute || x->fd < 0 || x->shut)
 		return;
 	if (x->ssl != NULL && x->handshaken &&
 	    (SSL_get_shutdown(x->ssl) & SSL_SENT_SHUTDOWN) == 0) {

@@ -44,6 +44,9 @@ struct wire {
 	bool ended;	/* close_notify was read: nothing follows */
 	bool truncated; /* TLS ended without close_notify */
 	bool failed;
+	/* A peer that takes no more may still have said something: with
+	 * read_on, a failed send makes the wire mute, not failed. */
+	bool read_on, mute;
 	bool shut;   /* wire_shutdown() is complete */
 	bool direct; /* within wire_write_last() */
 };
