@@ -18,11 +18,11 @@
 #include "worker/relay/base64.h"
 #include "worker/relay/client.h"
 #include "worker/relay/local.h"
+#include "worker/relay/tell.h"
 #include "worker/relay/tls.h"
 
 #define AUTH_BUCKETS	1024  /* a power of two */
 #define AUTH_BODY_MAX	66560 /* of AUTH_STEP in ipc_msgs.def */
-#define AUTH_EVENTS_MAX 20    /* a second; the rest is only counted */
 #define AUTH_DETAIL_MAX 512
 
 /* Clients with an exchange at the keeper, by its number. */
@@ -74,24 +74,10 @@ auth_abort(struct client *c)
 	auth_unlink(c);
 }
 
-/* At most AUTH_EVENTS_MAX a second, so that a flood stays a flood of 401s. */
-static bool
-auth_may_tell(void)
-{
-	static uint64_t second;
-	static unsigned told;
-	uint64_t now = clock_turn_ns() / NS_PER_S;
-
-	if (now != second) {
-		second = now;
-		told = 0;
-	}
-	return ++told <= AUTH_EVENTS_MAX;
-}
-
 static void
 auth_tell(struct client *c, enum auth_cause cause, struct slice detail)
 {
+	static struct tell_limit limit;
 	char mem[AUTH_DETAIL_MAX * 2];
 	struct sbuf b;
 	struct msg_event e = {
@@ -100,7 +86,7 @@ auth_tell(struct client *c, enum auth_cause cause, struct slice detail)
 	    .request = slice_of(c->x->id),
 	};
 
-	if (!auth_may_tell())
+	if (!tell_may(&limit))
 		return;
 	sbuf_init(&b, mem, sizeof(mem));
 	sbuf_fmt(&b, "%s (%s)", auth_cause_text(cause), auth_cause_name(cause));

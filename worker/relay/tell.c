@@ -12,7 +12,6 @@
 #include "shm/base/log.h"
 #include "worker/relay/client.h"
 
-#define TELL_EVENTS_MAX 20 /* a second; as many refusals of the keeper */
 #define TELL_DETAIL_MAX 600
 
 static const char *
@@ -35,23 +34,20 @@ tell_is_ours(enum reason why)
 	return row->status >= 500 && !slice_is(slice_of(row->fault), "client");
 }
 
-static bool
-tell_may(void)
+bool
+tell_may(struct tell_limit *l)
 {
-	static uint64_t second;
-	static unsigned told;
 	uint64_t now = clock_turn_ns() / NS_PER_S;
 
-	if (now != second) {
-		second = now;
-		told = 0;
-	}
-	return ++told <= TELL_EVENTS_MAX;
+	if (now != l->second)
+		*l = (struct tell_limit){.second = now};
+	return ++l->told <= TELL_EVENTS_MAX;
 }
 
 void
 tell_failure(struct client *c, enum reason why, const char *detail)
 {
+	static struct tell_limit limit;
 	const struct reason_row *row = reason_row(why);
 	const struct exchange *x = c->x;
 	char mem[TELL_DETAIL_MAX + 512];
@@ -63,7 +59,7 @@ tell_failure(struct client *c, enum reason why, const char *detail)
 	    .request = slice_of(x->id),
 	};
 
-	if (!tell_is_ours(why) || !tell_may())
+	if (!tell_is_ours(why) || !tell_may(&limit))
 		return;
 	if (x->ident != NULL)
 		e.account = slice_of(x->ident->principal);

@@ -4,9 +4,21 @@
 #ifndef RMS_TELL_H
 #define RMS_TELL_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "worker/relay/reason.h"
 
 struct client;
+
+/* Events of one kind a second: a flood of them stays a flood of replies. */
+#define TELL_EVENTS_MAX 20
+struct tell_limit {
+	uint64_t second;
+	unsigned told;
+};
+/* May one more be told in this second? */
+bool tell_may(struct tell_limit *l);
 
 /*
  * Tells the master when why is no fault of the client: event 2104 when the
