@@ -9,7 +9,6 @@ from labctl import build_dir
 from procs import Process, wait_until
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-
 MODES = ("release", "debug", "asan", "tsan", "cov")
 
 

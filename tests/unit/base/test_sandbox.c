@@ -307,8 +307,10 @@ landlock_keeps_to_the_paths_given(void **state)
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
 
 	(void)state;
-	if (abi < 1)
+	if (abi < 1) {
+		print_message("skipped: this kernel has no landlock\n");
 		skip();
+	}
 	assert_int_equal(outcome(ROLE_KEEPER, paths, probe_open_passwd),
 			 EACCES);
 	assert_int_equal(outcome(ROLE_CLOUD, paths, probe_open_passwd), EACCES);
@@ -390,8 +392,10 @@ static void
 drop_as_root_becomes_the_user_for_good(void **state)
 {
 	(void)state;
-	if (geteuid() != 0)
+	if (geteuid() != 0) {
+		print_message("skipped: needs root\n");
 		skip();
+	}
 	assert_int_equal(dropped("nobody"), 0);
 	assert_int_equal(dropped("no-such-user-here"), 1);
 	assert_int_equal(dropped("root"), 1);
@@ -409,8 +413,10 @@ drop_gives_up_capabilities_that_came_without_root(void **state)
 	int status;
 
 	(void)state;
-	if (geteuid() != 0)
+	if (geteuid() != 0) {
+		print_message("skipped: needs root\n");
 		skip();
+	}
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {

@@ -214,8 +214,10 @@ a_writer_may_die_at_any_instruction(void **state)
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-		skip(); /* nobody may trace here */
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+		print_message("skipped: nobody may trace here\n");
+		skip();
+	}
 	for (;;) {
 		uint32_t i = autopsy(fd, 99);
 
