@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "master/budget.h"
 #include "shm/base/clock.h"
 #include "shm/base/hash.h"
 #include "shm/base/json.h"
@@ -23,9 +24,6 @@
 /* Causes remembered by the limiter, and how many are looked at for one. */
 #define LIMIT_SLOTS 1024
 #define LIMIT_PROBE 8
-/* Limited events told in one second, of whatever cause: about what a person
- * can still read, and far below what a disk takes. */
-#define LIMIT_PER_S 50
 
 struct event_limit {
 	uint64_t key; /* 0: free */
@@ -43,8 +41,6 @@ struct event_log {
 	char why[128];
 	struct hash_key hash;
 	struct event_limit limit[LIMIT_SLOTS];
-	uint64_t second; /* that told_in_second counts */
-	unsigned told_in_second;
 	char *ring[EVENT_RING];
 	size_t next, kept;
 	void (*follow)(void *arg, struct slice json);
@@ -53,7 +49,8 @@ struct event_log {
 };
 
 static const struct event_def defs[] = {
-#define EVENT(id, level, text, remedy) {id, EVENT_##level, text, remedy},
+#define EVENT(id, level, from, text, remedy) \
+	{id, EVENT_##level, ROLE_##from, text, remedy},
 #include "master/events.def"
 #undef EVENT
 };
@@ -68,23 +65,12 @@ event_def(uint32_t id)
 	return NULL;
 }
 
-/*
- * What only the master knows is not for a child to say: a relay in the wrong
- * hands must not write "the list has been updated".  1002, 1003, 2002 and
- * 2103 are made from SEEN.
- */
 bool
-event_from_child(uint32_t id)
+event_from_child(uint32_t id, enum role role)
 {
-	static const uint32_t theirs[] = {1102, 1104, 2000, 2001, 2101, 2102,
-					  2104, 2106, 3000, 3001, 3100, 3105,
-					  3106, 3107, 3108, 3109};
+	const struct event_def *d = event_def(id);
 
-	for (size_t i = 0; i < ARRAY_LEN(theirs); i++) {
-		if (theirs[i] == id)
-			return true;
-	}
-	return false;
+	return d != NULL && role != ROLE_MASTER && d->from == role;
 }
 
 struct event_log *
@@ -184,8 +170,8 @@ event_render(struct event_log *l, const struct event_def *d,
 	event_opt(&j, "address", e->address);
 	event_opt(&j, "mech", e->mech);
 	event_opt(&j, "request_id", e->request);
-	if (e->role != NULL)
-		event_opt(&j, "role", slice_of(e->role));
+	event_opt(&j, "process", slice_of(e->process));
+	event_opt(&j, "role", slice_of(e->role));
 	if (e->entry != 0)
 		json_u64(&j, "entry", e->entry);
 	event_opt(&j, "reason", e->reason);
@@ -211,10 +197,15 @@ event_to_stderr(const struct event_def *d, const struct event_args *e)
 		const char *name;
 		struct slice s;
 	} opt[] = {
-	    {"account", e->account},	 {"sid", e->sid},
-	    {"address", e->address},	 {"mech", e->mech},
-	    {"role", slice_of(e->role)}, {"request", e->request},
-	    {"author", e->author},	 {"reason", e->reason},
+	    {"account", e->account},
+	    {"sid", e->sid},
+	    {"address", e->address},
+	    {"mech", e->mech},
+	    {"role", slice_of(e->role)},
+	    {"request", e->request},
+	    {"process", slice_of(e->process)},
+	    {"author", e->author},
+	    {"reason", e->reason},
 	};
 	char text[LOG_LINE_MAX];
 	struct sbuf b;
@@ -397,21 +388,9 @@ event_limit_forget(struct event_log *l, uint32_t id)
 	}
 }
 
-static bool
-event_second_is_full(struct event_log *l, uint64_t mono_ns)
-{
-	uint64_t second = mono_ns / NS_PER_S;
-
-	if (second != l->second) {
-		l->second = second;
-		l->told_in_second = 0;
-	}
-	return ++l->told_in_second > LIMIT_PER_S;
-}
-
 bool
 event_tell_limited(struct event_log *l, const struct event_args *e,
-		   uint64_t mono_ns)
+		   struct budget *b, uint64_t mono_ns)
 {
 	struct event_limit *c = NULL;
 	struct event_args out = *e;
@@ -427,7 +406,7 @@ event_tell_limited(struct event_log *l, const struct event_args *e,
 		c->key = key;
 		c->id = e->id;
 	}
-	if (event_second_is_full(l, mono_ns)) {
+	if (!budget_take(b, mono_ns)) {
 		if (c != NULL)
 			c->held++;
 		return false;

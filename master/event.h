@@ -7,7 +7,8 @@
  * that are theirs to tell.
  *
  * Events that a client can cause at will are limited per cause: the first at
- * once, then at most one a minute, which says how many were not written.
+ * once, then at most one a minute, which says how many were not written.  All
+ * that a child asks for is limited by its budget besides.
  */
 #ifndef RMS_EVENT_H
 #define RMS_EVENT_H
@@ -16,12 +17,14 @@
 
 #include "shm/base/bug.h"
 #include "shm/base/str.h"
+#include "shm/role.h"
 
 #define EVENT_RING     1000
 #define EVENT_JSON_MAX 24576 /* of one line; event 1004 lists accounts */
 /* Pause between two of the same cause. */
 #define EVENT_LIMIT_NS UINT64_C(60000000000)
 
+struct budget;
 struct event_log;
 
 /* One event to be told.  Everything but id may be empty; borrowed during the
@@ -33,8 +36,9 @@ struct event_args {
 	struct slice address;
 	struct slice mech;
 	struct slice request;
-	const char *role; /* of the server, NULL or "" none */
-	uint32_t entry;	  /* 0 none */
+	const char *process; /* that it came from, "relay 0"; NULL none */
+	const char *role;    /* of the server, NULL or "" none */
+	uint32_t entry;	     /* 0 none */
 	struct slice reason;
 	struct slice author; /* of a change */
 	uint64_t count;	     /* like it that were not written before */
@@ -47,13 +51,14 @@ enum event_level { EVENT_INFO, EVENT_WARNING, EVENT_ERROR };
 struct event_def {
 	uint32_t id;
 	enum event_level level;
+	enum role from;
 	const char *text;
 	const char *remedy;
 };
 /* NULL when there is no such event. */
 const struct event_def *event_def(uint32_t id);
-/* May a child ask for it?  The others are the master's own to tell. */
-bool event_from_child(uint32_t id);
+/* May a child of this role ask for it? */
+bool event_from_child(uint32_t id, enum role role);
 
 /* NULL when out of memory. */
 MUST_USE struct event_log *event_log_new(void);
@@ -71,11 +76,11 @@ void event_tellf(struct event_log *l, uint32_t id, const char *fmt, ...);
 
 /*
  * An event of a child: told unless its like was told less than
- * EVENT_LIMIT_NS before mono_ns, or too many were told in this second.
+ * EVENT_LIMIT_NS before mono_ns, or the child's budget is spent.
  * False when it was held back (it is counted).
  */
 bool event_tell_limited(struct event_log *l, const struct event_args *e,
-			uint64_t mono_ns);
+			struct budget *b, uint64_t mono_ns);
 
 /* One listener for every new event's JSON; fn NULL: none. */
 void event_log_follow(struct event_log *l,

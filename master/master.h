@@ -12,8 +12,10 @@
 
 #include "conf/conf.h"
 #include "conf/conf_file.h"
+#include "master/budget.h"
 #include "shm/base/bug.h"
 #include "shm/msg.h"
+#include "shm/stats.h"
 
 struct control;
 struct event;
@@ -55,6 +57,8 @@ struct master {
 	struct event *signal[MASTER_SIGNALS]; /* libevent's */
 	bool stopping;			      /* TERM, INT or QUIT came */
 	bool quitting;			      /* the last of them was QUIT */
+
+	struct budget budget[STATS_ROWS]; /* of each process's events */
 
 	/* the last reports of keeper and cloud agent */
 	struct msg_cloud_status cloud;

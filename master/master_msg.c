@@ -2,9 +2,11 @@
  * Purpose: hear what the children say: ready, events, accounts, reports.
  *
  * Runs in: the master.
- * Trusts:  nobody: a body is unpacked with bounds, texts are only passed on.
+ * Trusts:  nobody: a body is unpacked with bounds, texts are only passed on,
+ *          and what becomes a line on the disk has a budget.
  * Touches: the event log, the memory of accounts.
- * Failure: a body that is not what its type says costs the sender its life.
+ * Failure: a body that is not what its type says, or says what is not its
+ *          sender's to say, costs the sender its life.
  */
 #include "master/master.h"
 
@@ -19,15 +21,65 @@
 #include "shm/identity.h"
 #include "shm/base/log.h"
 
+/* --- telling ----------------------------------------------------------- */
+
+/* A process as events name it. */
+struct name {
+	char text[24];
+};
+
+static struct name
+name_of(const struct proc *p)
+{
+	struct name n;
+
+	snprintf(n.text, sizeof(n.text), "%s %u", role_name(p->role), p->slot);
+	return n;
+}
+
+static struct budget *
+budget_of(struct master *m, const struct proc *p)
+{
+	return &m->budget[stats_row_index(p->role, p->slot)];
+}
+
+/* Once in a while: how many events of this process were not told. */
 static void
+tell_held(struct master *m, const struct proc *p)
+{
+	struct name name = name_of(p);
+	struct event_args e = {.id = 2107, .process = name.text};
+
+	e.count = budget_held(budget_of(m, p), clock_mono_ns());
+	if (e.count > 0)
+		event_tell(m->events, &e);
+}
+
+/* An event that a child's word makes due. */
+static void
+tell(struct master *m, struct proc *p, const struct event_args *e)
+{
+	if (budget_take(budget_of(m, p), clock_mono_ns()))
+		event_tell(m->events, e);
+	tell_held(m, p);
+}
+
+/* --- sets -------------------------------------------------------------- */
+
+/* Each number once, of those that it was sent. */
+static int
 on_ready(struct master *m, struct proc *p, const struct msg_set *set)
 {
+	if (set->number <= p->set || set->number < p->set_first ||
+	    set->number > p->set_last)
+		return -EPROTO;
 	/* The first READY of a life is its start. */
 	if (p->set == 0)
 		event_tellf(m->events, 1101, "%s %u, pid %d, %s",
 			    role_name(p->role), p->slot, (int)p->pid,
 			    p->restarts == 0 ? "first start" : "started again");
 	p->set = set->number;
+	return 0;
 }
 
 /* --- accusations ------------------------------------------------------- */
@@ -68,9 +120,10 @@ on_accuse(struct master *m, struct proc *from, const struct msg_accuse *in)
 
 /* --- events ------------------------------------------------------------ */
 
-static void
+static int
 on_event(struct master *m, struct proc *p, const struct msg_event *in)
 {
+	struct name name = name_of(p);
 	struct event_args e = {
 	    .id = in->id,
 	    .account = in->account,
@@ -78,59 +131,69 @@ on_event(struct master *m, struct proc *p, const struct msg_event *in)
 	    .address = in->address,
 	    .mech = in->mech,
 	    .request = in->request,
+	    .process = name.text,
 	    .reason = in->detail,
 	};
 
-	if (!event_from_child(in->id)) {
-		log_err("%s %u: asks for event %u, which is not its to tell",
-			role_name(p->role), p->slot, in->id);
-		return;
-	}
-	event_tell_limited(m->events, &e, clock_mono_ns());
+	if (!event_from_child(in->id, p->role))
+		return -EPROTO;
+	event_tell_limited(m->events, &e, budget_of(m, p), clock_mono_ns());
+	tell_held(m, p);
+	return 0;
 }
 
 /* --- accounts ---------------------------------------------------------- */
 
 static void
-on_seen(struct master *m, const struct msg_seen *in)
+tell_allowed(struct master *m, struct proc *p, const struct msg_seen *in,
+	     const struct seen_news *news, struct event_args *e)
 {
-	struct seen_news news;
 	char conflict[128];
+
+	e->role = server_role_name((enum server_role)in->role);
+	e->entry = in->entry;
+	if (news->allowed) {
+		e->id = 1002;
+		tell(m, p, e);
+	}
+	if (news->to_https || news->insecure) {
+		e->id = news->insecure ? 2002 : 1003;
+		tell(m, p, e);
+	}
+	if (news->conflict) {
+		snprintf(conflict, sizeof(conflict),
+			 "entry %u decides; entry %u matches too, with another "
+			 "role",
+			 in->entry, in->other);
+		e->id = 2103;
+		e->reason = slice_of(conflict);
+		tell(m, p, e);
+	}
+}
+
+static void
+on_seen(struct master *m, struct proc *p, const struct msg_seen *in)
+{
+	struct name name = name_of(p);
+	struct seen_news news;
 	struct event_args e = {
 	    .account = in->account,
 	    .sid = in->sid,
 	    .address = in->address,
 	    .mech = slice_of(mech_name((enum auth_mech)in->mech)),
 	    .request = in->request,
+	    .process = name.text,
 	};
 
 	seen_report(m->seen, in, clock_real_ns(), clock_mono_ns(), &news);
-	if (news.refused) {
-		e.id = 2001;
-		e.reason = slice_of(verdict_text((enum verdict)in->verdict));
-		e.count = news.held;
-		event_tell(m->events, &e);
+	if (!news.refused) {
+		tell_allowed(m, p, in, &news, &e);
 		return;
 	}
-	e.role = server_role_name((enum server_role)in->role);
-	e.entry = in->entry;
-	if (news.allowed) {
-		e.id = 1002;
-		event_tell(m->events, &e);
-	}
-	if (news.to_https || news.insecure) {
-		e.id = news.insecure ? 2002 : 1003;
-		event_tell(m->events, &e);
-	}
-	if (news.conflict) {
-		snprintf(conflict, sizeof(conflict),
-			 "entry %u decides; entry %u matches too, with another "
-			 "role",
-			 in->entry, in->other);
-		e.id = 2103;
-		e.reason = slice_of(conflict);
-		event_tell(m->events, &e);
-	}
+	e.id = 2001;
+	e.reason = slice_of(verdict_text((enum verdict)in->verdict));
+	e.count = news.held;
+	tell(m, p, &e);
 }
 
 /* --- reports ----------------------------------------------------------- */
@@ -153,7 +216,7 @@ on_keeper_status(struct master *m, const struct msg_keeper_status *in)
 	m->keeper_text[n] = '\0';
 }
 
-/* Unpacks one type; 0, or -EPROTO for a liar. */
+/* One message; 0, or -EPROTO for a liar. */
 static int
 on_body(struct master *m, struct proc *p, const struct ipc_msg *msg)
 {
@@ -171,11 +234,11 @@ on_body(struct master *m, struct proc *p, const struct ipc_msg *msg)
 	if (msg->type == IPC_READY) {
 		r = msg_set_unpack(&u.set, msg->body, msg->len);
 		if (r == 0)
-			on_ready(m, p, &u.set);
+			r = on_ready(m, p, &u.set);
 	} else if (msg->type == IPC_EVENT) {
 		r = msg_event_unpack(&u.event, msg->body, msg->len);
 		if (r == 0)
-			on_event(m, p, &u.event);
+			r = on_event(m, p, &u.event);
 	} else if (msg->type == IPC_ACCUSE) {
 		r = msg_accuse_unpack(&u.accuse, msg->body, msg->len);
 		if (r == 0)
@@ -183,7 +246,7 @@ on_body(struct master *m, struct proc *p, const struct ipc_msg *msg)
 	} else if (msg->type == IPC_SEEN) {
 		r = msg_seen_unpack(&u.seen, msg->body, msg->len);
 		if (r == 0)
-			on_seen(m, &u.seen);
+			on_seen(m, p, &u.seen);
 	} else if (msg->type == IPC_CLOUD_STATUS) {
 		r = msg_cloud_status_unpack(&u.cloud, msg->body, msg->len);
 		if (r == 0)

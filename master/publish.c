@@ -360,6 +360,9 @@ send_done(struct publish *p, struct proc *c)
 	size_t len = msg_set_pack(&m, body, sizeof(body));
 
 	supervise_send(c, IPC_CONF_DONE, body, len, -1);
+	c->set_last = p->set;
+	if (c->set_first == 0)
+		c->set_first = p->set;
 }
 
 /* Everything of a set but its head and its end. */

@@ -34,7 +34,10 @@ enum proc_state {
 	PROC_STOPPED,  /* gone, and not to be started again */
 };
 
-/* One child slot.  Others read it; only supervise.c writes, except `set`. */
+/*
+ * One child slot.  Others read it; only supervise.c writes, except the numbers
+ * of sets, which it sets to 0 at a start.
+ */
 struct proc {
 	struct supervise *owner;
 	enum role role;
@@ -43,7 +46,9 @@ struct proc {
 	pid_t pid;	     /* 0: none, or reaped */
 	uint64_t life;	     /* number of this start, never reused */
 	struct ipc *ipc;     /* NULL: no channel */
-	uint64_t set;	     /* number of the last READY; the master's */
+	uint64_t set;	     /* number of the last READY */
+	uint64_t set_first;  /* numbers of the sets that were sent to it: */
+	uint64_t set_last;   /* first and last, none is left out; 0 none */
 	uint64_t started_ns; /* CLOCK_REALTIME of the last fork */
 	uint64_t started_mono_ns;
 	uint64_t dying_mono_ns; /* since when PROC_ENDING */

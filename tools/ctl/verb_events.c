@@ -21,7 +21,7 @@ static const struct {
 	uint64_t id;
 	const char *remedy;
 } events[] = {
-#define EVENT(id, level, text, remedy) {id, remedy},
+#define EVENT(id, level, from, text, remedy) {id, remedy},
 #include "master/events.def"
 #undef EVENT
 };

@@ -20,7 +20,7 @@ struct row {
 
 static const struct row events[] = {
 #if __has_include("master/events.def")
-#define EVENT(id, level, text, what) {{#id, #level, text, what, NULL}},
+#define EVENT(id, level, from, text, what) {{#id, #level, #from, text, what}},
 #include "master/events.def"
 #undef EVENT
 #endif
@@ -299,7 +299,8 @@ main(int argc, char **argv)
 		rows = conf_settings(&n);
 		mdoc_rows(rows, n);
 	} else if (strcmp(part, "events") == 0) {
-		md_table("| event | level | text | what to do |", events);
+		md_table("| event | level | from | text | what to do |",
+			 events);
 	} else if (strcmp(part, "reasons") == 0) {
 		md_table("| reason | status | what happened | at fault | "
 			 "try again |",

@@ -12,12 +12,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "master/budget.h"
 #include "master/event.h"
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 
 static char last[EVENT_JSON_MAX + 1];
 static size_t told;
+static struct budget budget;
 
 static void
 on_event(void *arg, struct slice json)
@@ -39,6 +41,7 @@ set_up(void **state)
 	event_log_set_node(l, "n1");
 	event_log_follow(l, on_event, NULL);
 	told = 0;
+	budget = (struct budget){0};
 	*state = l;
 	return 0;
 }
@@ -65,17 +68,39 @@ every_definition_is_found(void **state)
 }
 
 static void
-a_child_cannot_tell_what_is_the_masters(void **state)
+a_child_tells_only_what_is_its_own(void **state)
 {
-	static const uint32_t masters[] = {1000, 1001, 1002, 1003, 1004, 1100,
-					   1101, 1103, 2002, 2003, 2100, 2103,
-					   2105, 3101, 3102, 3104, 0,	 4711};
+	static const struct {
+		uint32_t id;
+		enum role role;
+	} theirs[] = {
+	    {1102, ROLE_CLOUD}, {1104, ROLE_RELAY},  {2000, ROLE_RELAY},
+	    {2101, ROLE_CLOUD}, {2102, ROLE_CLOUD},  {2104, ROLE_RELAY},
+	    {2106, ROLE_RELAY}, {3000, ROLE_RELAY},  {3100, ROLE_CLOUD},
+	    {3105, ROLE_CLOUD}, {3106, ROLE_RELAY},  {3107, ROLE_RELAY},
+	    {3108, ROLE_RELAY}, {3109, ROLE_KEEPER},
+	};
+	size_t allowed = 0;
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(masters); i++)
-		assert_false(event_from_child(masters[i]));
-	assert_true(event_from_child(2000));
-	assert_true(event_from_child(3109));
+	for (size_t i = 0; i < ARRAY_LEN(theirs); i++)
+		assert_true(event_from_child(theirs[i].id, theirs[i].role));
+	for (uint32_t id = 0; id < 10000; id++)
+		for (unsigned r = 0; r < ROLE_MAX; r++)
+			allowed += event_from_child(id, (enum role)r) ? 1 : 0;
+	assert_int_equal(allowed, ARRAY_LEN(theirs)); /* and nothing else */
+}
+
+static void
+an_event_names_its_process(void **state)
+{
+	struct event_args e = {.id = 3109, .process = "keeper 0"};
+
+	event_tell(*state, &e);
+	assert_non_null(strstr(last, "\"process\":\"keeper 0\""));
+	e.process = NULL;
+	event_tell(*state, &e);
+	assert_null(strstr(last, "process"));
 }
 
 static void
@@ -203,13 +228,14 @@ the_same_cause_is_told_once_a_minute(void **state)
 			       .reason = SLICE_LIT("no-key-for-spn")};
 	uint64_t t = 100 * NS_PER_S;
 
-	assert_true(event_tell_limited(*state, &e, t));
+	assert_true(event_tell_limited(*state, &e, &budget, t));
 	for (uint64_t i = 1; i < 8; i++)
-		assert_false(event_tell_limited(*state, &e, t + i));
+		assert_false(event_tell_limited(*state, &e, &budget, t + i));
 	e.address = SLICE_LIT("10.0.0.2");
-	assert_true(event_tell_limited(*state, &e, t + 9));
+	assert_true(event_tell_limited(*state, &e, &budget, t + 9));
 	e.address = SLICE_LIT("10.0.0.1");
-	assert_true(event_tell_limited(*state, &e, t + EVENT_LIMIT_NS));
+	assert_true(
+	    event_tell_limited(*state, &e, &budget, t + EVENT_LIMIT_NS));
 	assert_non_null(strstr(last, "\"count\":7"));
 	assert_int_equal(told, 3);
 }
@@ -218,18 +244,20 @@ static void
 many_causes_do_not_flood(void **state)
 {
 	char reason[32];
-	struct event_args e = {.id = 2000};
+	struct event_args e = {.id = 2000}, keytab = {.id = 3109};
+	struct budget other = {0};
 	size_t n = 0;
 
 	for (int i = 0; i < 10000; i++) {
 		snprintf(reason, sizeof(reason), "cause %d", i);
 		e.reason = slice_of(reason);
-		n += event_tell_limited(*state, &e, NS_PER_S) ? 1 : 0;
+		n += event_tell_limited(*state, &e, &budget, NS_PER_S) ? 1 : 0;
 	}
-	assert_in_range(n, 10, 100);
+	assert_int_equal(n, BUDGET_MAX);
 	assert_int_equal(told, n);
-	/* and the next second has room again */
-	assert_true(event_tell_limited(*state, &e, 120 * NS_PER_S));
+	/* and later there is room again; others had it all the time */
+	assert_true(event_tell_limited(*state, &e, &budget, 120 * NS_PER_S));
+	assert_true(event_tell_limited(*state, &keytab, &other, NS_PER_S));
 }
 
 static void
@@ -239,12 +267,12 @@ a_change_of_state_is_always_told(void **state)
 	struct event_args good = {.id = 1104};
 	uint64_t t = NS_PER_S;
 
-	assert_true(event_tell_limited(*state, &bad, t));
-	assert_false(event_tell_limited(*state, &bad, t + 1));
-	assert_true(event_tell_limited(*state, &good, t + 2));
+	assert_true(event_tell_limited(*state, &bad, &budget, t));
+	assert_false(event_tell_limited(*state, &bad, &budget, t + 1));
+	assert_true(event_tell_limited(*state, &good, &budget, t + 2));
 	/* after "works again" the next failure is news */
-	assert_true(event_tell_limited(*state, &bad, t + 3));
-	assert_true(event_tell_limited(*state, &good, t + 4));
+	assert_true(event_tell_limited(*state, &bad, &budget, t + 3));
+	assert_true(event_tell_limited(*state, &good, &budget, t + 4));
 }
 
 int
@@ -253,7 +281,8 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 	    T(every_definition_is_found),
-	    T(a_child_cannot_tell_what_is_the_masters),
+	    T(a_child_tells_only_what_is_its_own),
+	    T(an_event_names_its_process),
 	    T(texts_cannot_break_the_line),
 	    T(what_is_too_long_is_cut_not_lost),
 	    T(more_members_go_in_as_they_are),

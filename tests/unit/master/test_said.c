@@ -217,6 +217,201 @@ a_relay_that_accuses_goes_itself(void **state)
 	assert_non_null(strstr(why_lied, "wrong length"));
 }
 
+/* --- sets ------------------------------------------------------------------
+ */
+
+static void
+ready_is_said_once_for_each_set(void **state)
+{
+	struct proc *p = child(ROLE_RELAY, 0);
+
+	(void)state;
+	p->set_first = 4;
+	p->set_last = 6;
+	SAY(p, IPC_READY, set, {4});
+	assert_int_equal(told, 1);
+	assert_non_null(strstr(last, "\"id\":1101"));
+	SAY(p, IPC_READY, set, {6}); /* 5 it did not take */
+	assert_int_equal(told, 1);
+	assert_null(liar);
+	assert_true(p->set == 6);
+}
+
+static void
+ready_for_what_was_not_sent_is_a_lie(void **state)
+{
+	static const uint64_t bad[] = {0, 1, 3, 7, UINT64_MAX};
+	struct proc *p = child(ROLE_CLOUD, 0);
+
+	(void)state;
+	p->set_first = 4;
+	p->set_last = 6;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		SAY(p, IPC_READY, set, {bad[i]});
+		assert_ptr_equal(liar, p);
+		liar = NULL;
+		p->killed = false;
+	}
+	p = child(ROLE_RELAY, 2); /* was sent none */
+	SAY(p, IPC_READY, set, {0});
+	assert_ptr_equal(liar, p);
+	assert_int_equal(told, 0);
+}
+
+static void
+ready_repeated_is_a_lie(void **state)
+{
+	struct proc *p = child(ROLE_RELAY, 0);
+
+	(void)state;
+	p->set_first = 4;
+	p->set_last = 6;
+	SAY(p, IPC_READY, set, {5});
+	assert_null(liar);
+	SAY(p, IPC_READY, set, {5});
+	assert_ptr_equal(liar, p);
+	liar = NULL;
+	p->killed = false;
+	SAY(p, IPC_READY, set, {4});
+	assert_ptr_equal(liar, p);
+	assert_int_equal(told, 1);
+}
+
+/* --- events ----------------------------------------------------------------
+ */
+
+static void
+an_event_names_who_asked_for_it(void **state)
+{
+	(void)state;
+	SAY(child(ROLE_RELAY, 2), IPC_EVENT, event,
+	    {.id = 3107, .detail = S("timed out")});
+	assert_int_equal(told, 1);
+	assert_non_null(strstr(last, "\"process\":\"relay 2\""));
+	SAY(child(ROLE_RELAY, 1), IPC_SEEN, seen,
+	    {.verdict = VERDICT_NO_MATCH, .account = S("a$@R")});
+	assert_non_null(strstr(last, "\"id\":2001"));
+	assert_non_null(strstr(last, "\"process\":\"relay 1\""));
+}
+
+static void
+what_another_role_says_ends_the_liar(void **state)
+{
+	static const struct {
+		enum role role;
+		uint32_t id;
+	} bad[] = {
+	    {ROLE_RELAY, 3109},	 {ROLE_RELAY, 3100},  {ROLE_RELAY, 2101},
+	    {ROLE_RELAY, 1102},	 {ROLE_RELAY, 1004},  {ROLE_RELAY, 2001},
+	    {ROLE_RELAY, 3103},	 {ROLE_RELAY, 0},     {ROLE_RELAY, 4711},
+	    {ROLE_KEEPER, 3107}, {ROLE_KEEPER, 1101}, {ROLE_CLOUD, 3109},
+	    {ROLE_CLOUD, 1104},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct proc *p = child(bad[i].role, 0);
+
+		SAY(p, IPC_EVENT, event, {.id = bad[i].id});
+		assert_ptr_equal(liar, p);
+		liar = NULL;
+		p->killed = false;
+	}
+	assert_int_equal(told, 0);
+}
+
+static void
+a_body_that_is_none_ends_the_liar(void **state)
+{
+	static const enum ipc_type type[] = {IPC_READY, IPC_EVENT, IPC_ACCUSE,
+					     IPC_SEEN};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(type); i++) {
+		struct proc *p = child(ROLE_RELAY, 0);
+
+		say(p, type[i], "\xff\xff\xff", 3);
+		assert_ptr_equal(liar, p);
+		liar = NULL;
+		p->killed = false;
+	}
+	assert_int_equal(told, 0);
+}
+
+/* Accounts that do not exist, failures that did not happen. */
+static void
+flood(struct proc *p, int n, bool seen)
+{
+	char name[32];
+
+	for (int i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "made-up-%d-%u", i, p->slot);
+		if (seen)
+			SAY(p, IPC_SEEN, seen,
+			    {.allowed = i % 2 == 0,
+			     .mech = MECH_KERBEROS,
+			     .verdict =
+				 i % 2 == 0 ? VERDICT_ALLOW : VERDICT_NO_MATCH,
+			     .entry = 1,
+			     .other = (uint32_t)i % 3,
+			     .account = slice_of(name)});
+		else
+			SAY(p, IPC_EVENT, event,
+			    {.id = 3000, .detail = slice_of(name)});
+	}
+}
+
+static void
+false_events_do_not_fill_the_disk(void **state)
+{
+	(void)state;
+	flood(child(ROLE_RELAY, 0), 3000, true);
+	/* and one that says that there were more */
+	assert_in_range(told, BUDGET_MAX, BUDGET_MAX + 10);
+	assert_null(liar);
+	told = 0;
+	flood(child(ROLE_RELAY, 0), 1000, false);
+	assert_in_range(told, 0, 10);
+}
+
+static void
+what_was_held_back_is_told_as_a_number(void **state)
+{
+	struct proc *p = child(ROLE_RELAY, 0);
+
+	(void)state;
+	flood(p, BUDGET_MAX + 1, false);
+	assert_int_equal(told, BUDGET_MAX + 1);
+	assert_non_null(strstr(last, "\"id\":2107"));
+	assert_non_null(strstr(last, "\"process\":\"relay 0\""));
+	assert_non_null(strstr(last, "\"count\":1"));
+	flood(p, 50, true);
+	assert_in_range(told, BUDGET_MAX + 1, BUDGET_MAX + 5);
+	/* A minute later: the rest. */
+	m.budget[stats_row_index(ROLE_RELAY, 0)].told_ns -= BUDGET_TELL_NS;
+	flood(p, 1, false);
+	assert_non_null(strstr(last, "\"id\":2107"));
+	assert_null(strstr(last, "\"count\":1}"));
+}
+
+static void
+a_liar_costs_the_others_nothing(void **state)
+{
+	(void)state;
+	flood(child(ROLE_RELAY, 0), 500, true);
+	told = 0;
+	SAY(child(ROLE_KEEPER, 0), IPC_EVENT, event,
+	    {.id = 3109, .detail = S("no such file")});
+	assert_int_equal(told, 1);
+	SAY(child(ROLE_RELAY, 1), IPC_SEEN, seen,
+	    {.verdict = VERDICT_NO_MATCH, .account = S("real$@R")});
+	assert_int_equal(told, 2);
+	/* nor does it help to start anew */
+	child(ROLE_RELAY, 0)->life++;
+	flood(child(ROLE_RELAY, 0), 500, false);
+	assert_in_range(told, 2, 10);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -227,6 +422,15 @@ main(int argc, char **argv)
 	    T(an_accuser_without_that_neighbour_lies),
 	    T(a_slot_that_is_not_there_is_a_lie),
 	    T(a_relay_that_accuses_goes_itself),
+	    T(ready_is_said_once_for_each_set),
+	    T(ready_for_what_was_not_sent_is_a_lie),
+	    T(ready_repeated_is_a_lie),
+	    T(an_event_names_who_asked_for_it),
+	    T(what_another_role_says_ends_the_liar),
+	    T(a_body_that_is_none_ends_the_liar),
+	    T(false_events_do_not_fill_the_disk),
+	    T(what_was_held_back_is_told_as_a_number),
+	    T(a_liar_costs_the_others_nothing),
 	};
 
 	(void)argc;
