@@ -185,7 +185,9 @@ class TestLab(Lab):
 
 
 def make_lab(name, **options):
-    lab = TestLab(os.path.join(build_dir(), "system", name))
+    # One directory for each of pytest-xdist's processes.
+    lab = TestLab(os.path.join(build_dir(), "system", os.environ.get("PYTEST_XDIST_WORKER", ""),
+                               name))
     try:
         lab.up(**options)
     except LabError as error:

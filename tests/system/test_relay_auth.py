@@ -170,8 +170,17 @@ def test_a_proxy_that_shows_itself_late_costs_the_identity(lab):
 
 
 def test_connection_auth_off(lab):
+    with lab.server() as before:
+        assert before.call(NAME, BODY).status == 200
+        _connection_auth_off(lab, before)
+    with lab.server() as server:
+        assert server.call(NAME, BODY).status == 200 and ask(server).status == 200
+
+
+def _connection_auth_off(lab, before):
     lab.configure(connection_auth="false")
     try:
+        challenge(ask(before))  # what it had does not count any more
         with lab.server() as server:
             assert server.call(NAME, BODY).status == 200
             challenge(ask(server))
@@ -179,8 +188,6 @@ def test_connection_auth_off(lab):
             challenge(ask(server))
     finally:
         lab.configure(connection_auth=None)
-    with lab.server() as server:
-        assert server.call(NAME, BODY).status == 200 and ask(server).status == 200
 
 
 # ---- who is refused, and what the one who must act is told ---------------------

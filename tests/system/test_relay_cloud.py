@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import threading
@@ -387,6 +388,10 @@ def test_cloud_is_slow(small, server):
     assert small.access(reply)["service_ms"] > 700
 
 
+# What a relay may grow by; a sanitizer keeps what was freed.
+GROWTH_MAX = (8 if os.environ.get("RMS_SANDBOX") != "off" else 64) << 20
+
+
 def rss(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1]) << 10
@@ -410,7 +415,7 @@ def test_client_that_does_not_read(small):
             peak[0] = max(peak[0], rss(pid))
             return sum(l["end"] == "CLIENT_SLOW_WRITE" for l in small.new("ACCESS_LOG")) == 2
         assert wait_until(over, 10, 0.02), small.new("ACCESS_LOG")
-        assert peak[0] - before < 8 << 20, f"{before} grew to {peak[0]}"
+        assert peak[0] - before < GROWTH_MAX, f"{before} grew to {peak[0]}"
         # One who reads slowly gets it all.
         small.cloud(clear=True, rules=[{"op": NAME, "reply_bytes": 8 << 20}])
         reader.connect().sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -442,7 +447,7 @@ def test_cloud_that_does_not_read(small, server):
         thread.join(10)
         stop.set()
         assert done and peer.connections == 1
-        assert peak[0] - before < 8 << 20, f"{before} grew to {peak[0]}"
+        assert peak[0] - before < GROWTH_MAX, f"{before} grew to {peak[0]}"
     line = small.wait_line("ACCESS_LOG", lambda l: l["end"] == "CLOUD_SLOW_BODY")
     assert line["status"] == 504 and line["bytes_in"] < len(body)
 
@@ -529,12 +534,16 @@ def test_token_that_is_still_good_stays(small, server):
     assert small.event(1102)
 
 
-def test_token_is_not_used_beyond_its_end(small, server):
-    """The stand-in objects to an expired token."""
+@pytest.mark.parametrize("agent", ["alive", "stopped"])
+def test_token_is_not_used_beyond_its_end(small, server, agent):
+    """The stand-in objects to an expired token.  The agent withdraws it; a
+    relay looks at the clock, too."""
     small.cloud(set={"expires_in": 2}, expire_tokens=True)
     try:
         assert ask(server).status == 200  # with one of the short ones
         small.cloud(listening={"token": False})
+        if agent == "stopped":
+            small.kill("cloud", number=signal.SIGSTOP)
         statuses = []
 
         def refused():
@@ -544,13 +553,15 @@ def test_token_is_not_used_beyond_its_end(small, server):
         reply = wait_until(refused, 6, 0.02)
         failed(small, reply, 503, "NO_TOKEN", "cloud")
         assert set(statuses) == {200, 503} and int(reply.get("Retry-After")) > 0
-        assert small.event(3100, level="error")
         with small.server("SHAREPOINT") as other:
             failed(small, other.call(NAME, BODY), 503, "NO_TOKEN", "cloud")
+        if agent == "alive":
+            assert small.event(3100, level="error")
     finally:
+        small.kill("cloud", number=signal.SIGCONT)
         small.cloud(set={"expires_in": 3599}, listening={"token": True})
         small.wait_ready()
-    assert ask(server).status == 200 and small.event(1102)
+    assert wait_until(lambda: ask(server).status == 200, 5, 0.05)
 
 
 def test_roles_travel_with_their_credentials(small, server):
