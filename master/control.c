@@ -53,6 +53,8 @@ struct client {
 	char *req; /* wiped: it may hold a secret */
 	size_t req_len, req_got;
 	struct buf out;
+	char *held; /* the reply of a verb that waits for the rollout */
+	size_t held_len;
 	bool answered, following, dead;
 	struct loop_cell cell;
 };
@@ -93,6 +95,7 @@ client_free(void *arg)
 	if (c->req != NULL)
 		str_wipe(c->req, c->req_len);
 	free(c->req);
+	free(c->held);
 	buf_fini(&c->out, 0);
 	free(c);
 	if (o != NULL && o->ev_accept != NULL)
@@ -140,8 +143,8 @@ client_send(struct client *c)
 		buf_drain(&c->out, (size_t)n);
 		loop_timer_set(c->timer, CONTROL_WRITE_MS);
 	}
-	if (c->following)
-		loop_timer_set(c->timer, 0); /* events may be long in coming */
+	if (c->following || c->held != NULL)
+		loop_timer_set(c->timer, 0); /* it may be long in coming */
 	else
 		client_end(c);
 }
@@ -243,6 +246,11 @@ client_answer_call(struct client *c, struct control_call *call)
 		size *= 8;
 	} while (r == -E2BIG && !call->req->verb->change &&
 		 size <= CONTROL_REPLY_MAX);
+	if (r == 0 && call->wait) {
+		c->held = mem;
+		c->held_len = len;
+		return;
+	}
 	if (r == 0)
 		client_put_reply(c, mem, len);
 	else
@@ -315,6 +323,38 @@ client_answer(struct client *c)
 	str_wipe(c->req, c->req_len);
 	if (!c->dead)
 		client_send(c);
+}
+
+static void
+client_settle(struct client *c, const struct conf_errors *wrong)
+{
+	if (supervise_is_draining(c->owner->m->supervise))
+		reply_error(c, EBUSY, "the connector is stopping", NULL);
+	else if (wrong->n > 0)
+		reply_error(c, EIO,
+			    "the new configuration is in force, but not in "
+			    "every process; mend what the lines say and "
+			    "reload, or end such a process: it starts with "
+			    "the new one",
+			    wrong);
+	else
+		client_put_reply(c, c->held, c->held_len);
+	free(c->held);
+	c->held = NULL;
+	if (!c->dead)
+		client_send(c);
+}
+
+void
+control_settle(struct control *o, const struct conf_errors *wrong)
+{
+	struct client *c, *next;
+
+	for (c = LIST_FIRST(&o->clients); c != NULL; c = next) {
+		next = LIST_NEXT(c, link);
+		if (c->held != NULL && !c->dead)
+			client_settle(c, wrong);
+	}
 }
 
 /* --- requests ---------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #ifndef RMS_CONTROL_H
 #define RMS_CONTROL_H
 
+#include "conf/conf_file.h"
 #include "shm/base/bug.h"
 
 struct control;
@@ -24,6 +25,11 @@ MUST_USE int control_open(struct control **c_r, struct master *m, char *err,
 			  size_t err_size);
 /* Closes every connection and removes the socket. */
 void control_free(struct control **c);
+/*
+ * Answers those whose verb waited for the rollout of a set; wrong has a line
+ * for each process that does not have it in force.
+ */
+void control_settle(struct control *c, const struct conf_errors *wrong);
 /* Gives the socket to m->conf.control_group, which may have changed. */
 void control_regroup(struct control *c);
 

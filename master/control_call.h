@@ -20,7 +20,8 @@ struct control_call {
 	const struct control_request *req;
 	struct store_author author;
 	struct json json;
-	bool follow;		    /* the verb asks for events to be sent on */
+	bool follow; /* the verb asks for events to be sent on */
+	bool wait;   /* the reply goes out with the rollout's end */
 	struct conf_errors *errors; /* of a refused reload, owned */
 	char err[MASTER_ERR];
 };

@@ -209,6 +209,7 @@ control_do_reload(struct control_call *c)
 	}
 	json_u64(&c->json, "set", publish_set_number(c->m->publish));
 	json_names(&c->json, "restart_needed", c->m->restart_needed);
+	c->wait = true;
 	return 0;
 }
 

@@ -30,6 +30,7 @@
 #include "master/master_reload.h"
 #include "master/master_state.h"
 #include "master/publish.h"
+#include "master/rollout.h"
 #include "master/seen.h"
 #include "master/supervise.h"
 #include "master/version.h"
@@ -195,6 +196,7 @@ master_stop(struct master *m, uint64_t drain_ms, bool at_once)
 		supervise_kill(m->supervise);
 	else
 		supervise_drain(m->supervise, drain_ms);
+	rollout_look(m->rollout);
 }
 
 /* A second request to stop does not wait; only a TERM may shorten a QUIT. */
@@ -353,7 +355,11 @@ master_make(struct master *m, char err[MASTER_ERR])
 	master_supervise_conf(m, &sc);
 	m->supervise = supervise_new(m->loop, &sc, publish_stats(m->publish),
 				     &supervise_ops, m);
-	if (m->supervise == NULL || master_catch_signals(m) != 0) {
+	if (m->supervise != NULL)
+		m->rollout =
+		    rollout_new(m->loop, m->supervise, MASTER_ROLLOUT_MS,
+				master_on_rollout, m);
+	if (m->rollout == NULL || master_catch_signals(m) != 0) {
 		snprintf(err, MASTER_ERR, "out of memory");
 		return -ENOMEM;
 	}
@@ -414,6 +420,7 @@ master_fini(struct master *m)
 		if (m->signal[i] != NULL)
 			event_free(m->signal[i]);
 	}
+	rollout_free(&m->rollout);
 	supervise_free(&m->supervise);
 	publish_free(&m->publish);
 	master_state_close(m);

@@ -24,6 +24,7 @@ struct ipc_msg;
 struct loop;
 struct proc;
 struct publish;
+struct rollout;
 struct seal;
 struct seen;
 struct store;
@@ -33,6 +34,8 @@ struct supervise;
 #define MASTER_ERR 1024 /* room for an error line */
 
 #define MASTER_SIGNALS 6
+/* So long all processes may take to bring a new set into force. */
+#define MASTER_ROLLOUT_MS 10000
 
 struct master {
 	char conf_path[512];
@@ -53,6 +56,9 @@ struct master {
 	struct seen *seen;
 	struct publish *publish;
 	struct supervise *supervise;
+	struct rollout *rollout;
+	char rollout_by[64]; /* author of what is rolled out */
+	bool rollout_reload; /* it came from the file */
 	struct control *control;
 	struct event *signal[MASTER_SIGNALS]; /* libevent's */
 	bool stopping;			      /* TERM, INT or QUIT came */

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "master/event.h"
+#include "master/rollout.h"
 #include "master/seen.h"
 #include "master/supervise.h"
 #include "shm/base/clock.h"
@@ -70,8 +71,8 @@ tell(struct master *m, struct proc *p, const struct event_args *e)
 static int
 on_ready(struct master *m, struct proc *p, const struct msg_set *set)
 {
-	if (set->number <= p->set || set->number < p->set_first ||
-	    set->number > p->set_last)
+	if (set->number <= p->set || set->number <= p->refused ||
+	    set->number < p->set_first || set->number > p->set_last)
 		return -EPROTO;
 	/* The first READY of a life is its start. */
 	if (p->set == 0)
@@ -79,6 +80,21 @@ on_ready(struct master *m, struct proc *p, const struct msg_set *set)
 			    role_name(p->role), p->slot, (int)p->pid,
 			    p->restarts == 0 ? "first start" : "started again");
 	p->set = set->number;
+	rollout_look(m->rollout);
+	return 0;
+}
+
+/* Likewise; what it goes on with is the set before. */
+static int
+on_refused(struct master *m, struct proc *p, const struct msg_refused *in)
+{
+	if (in->number <= p->set || in->number <= p->refused ||
+	    in->number < p->set_first || in->number > p->set_last)
+		return -EPROTO;
+	p->refused = in->number;
+	snprintf(p->refused_why, sizeof(p->refused_why), "%.*s",
+		 (int)MIN(in->why.len, sizeof(p->refused_why) - 1), in->why.p);
+	rollout_look(m->rollout);
 	return 0;
 }
 
@@ -222,6 +238,7 @@ on_body(struct master *m, struct proc *p, const struct ipc_msg *msg)
 {
 	union {
 		struct msg_set set;
+		struct msg_refused refused;
 		struct msg_event event;
 		struct msg_accuse accuse;
 		struct msg_seen seen;
@@ -235,6 +252,10 @@ on_body(struct master *m, struct proc *p, const struct ipc_msg *msg)
 		r = msg_set_unpack(&u.set, msg->body, msg->len);
 		if (r == 0)
 			r = on_ready(m, p, &u.set);
+	} else if (msg->type == IPC_REFUSED) {
+		r = msg_refused_unpack(&u.refused, msg->body, msg->len);
+		if (r == 0)
+			r = on_refused(m, p, &u.refused);
 	} else if (msg->type == IPC_EVENT) {
 		r = msg_event_unpack(&u.event, msg->body, msg->len);
 		if (r == 0)

@@ -20,6 +20,7 @@
 #include "master/listen.h"
 #include "master/logfile.h"
 #include "master/publish.h"
+#include "master/rollout.h"
 #include "master/store.h"
 #include "master/supervise.h"
 #include "shm/base/clock.h"
@@ -165,18 +166,18 @@ reload_commit(struct master *m, struct reload *n)
 	master_supervise_conf(m, &sc);
 	supervise_tune(m->supervise, &sc);
 	control_regroup(m->control);
-	publish_to_all(m->publish, m->supervise);
 }
 
 static void
-reload_tell_refused(struct master *m, const struct conf_errors *e,
-		    const char *author)
+reload_tell_refused(struct master *m, const char *what,
+		    const struct conf_errors *e, const char *author)
 {
 	struct event_args ev = {.id = 2100, .author = slice_of(author)};
 	char lines[4096];
 	struct sbuf b;
 
 	sbuf_init(&b, lines, sizeof(lines));
+	sbuf_str(&b, what);
 	for (size_t i = 0; i < MIN(e->n, ARRAY_LEN(e->text)); i++)
 		sbuf_fmt(&b, "%s%s", i > 0 ? " | " : "", e->text[i]);
 	ev.reason = (struct slice){b.p, b.len};
@@ -186,9 +187,8 @@ reload_tell_refused(struct master *m, const struct conf_errors *e,
 int
 master_reload(struct master *m, const char *author, struct conf_errors *e_r)
 {
-	struct event_args ev = {.author = slice_of(author)};
+	struct event_args ev = {.id = 2105, .author = slice_of(author)};
 	struct reload *n;
-	char text[64];
 	int r;
 
 	*e_r = (struct conf_errors){.n = 0};
@@ -205,23 +205,55 @@ master_reload(struct master *m, const char *author, struct conf_errors *e_r)
 	r = reload_prepare(m, n, e_r);
 	if (r != 0) {
 		reload_drop(n);
-		reload_tell_refused(m, e_r, author);
+		reload_tell_refused(m, "", e_r, author);
 		free(n);
 		return r;
 	}
 	reload_commit(m, n);
 	free(n);
-	snprintf(text, sizeof(text), "set %llu",
-		 (unsigned long long)publish_set_number(m->publish));
-	ev.id = 1100;
-	ev.reason = slice_of(text);
-	event_tell(m->events, &ev);
+	master_roll_out(m, author, true);
 	if (m->restart_needed[0] != '\0') {
-		ev.id = 2105;
 		ev.reason = slice_of(m->restart_needed);
 		event_tell(m->events, &ev);
 	}
 	return 0;
+}
+
+/* --- into the processes ------------------------------------------------ */
+
+void
+master_roll_out(struct master *m, const char *author, bool reload)
+{
+	publish_to_all(m->publish, m->supervise);
+	/* A reload that is under way has this set too: its end is told. */
+	m->rollout_reload = m->rollout_reload || reload;
+	snprintf(m->rollout_by, sizeof(m->rollout_by), "%s", author);
+	rollout_begin(m->rollout, publish_set_number(m->publish));
+}
+
+void
+master_on_rollout(void *arg, uint64_t set, const struct conf_errors *wrong)
+{
+	struct master *m = arg;
+	struct event_args ev = {.id = 1100, .author = slice_of(m->rollout_by)};
+	bool reload = m->rollout_reload;
+	char text[64];
+
+	m->rollout_reload = false;
+	if (supervise_is_draining(m->supervise)) {
+		log_info("set %llu: the stop came first",
+			 (unsigned long long)set);
+	} else if (wrong->n > 0) {
+		snprintf(text, sizeof(text), "set %llu is not everywhere: ",
+			 (unsigned long long)set);
+		reload_tell_refused(m, text, wrong, m->rollout_by);
+	} else if (reload) {
+		snprintf(text, sizeof(text), "set %llu",
+			 (unsigned long long)set);
+		ev.reason = slice_of(text);
+		event_tell(m->events, &ev);
+	}
+	control_settle(m->control, wrong);
 }
 
 /* --- rotated logs ------------------------------------------------------ */
@@ -355,7 +387,7 @@ master_settings_changed(struct master *m, const struct store_author *who,
 			 strerror(-r));
 		return r;
 	}
-	publish_to_all(m->publish, m->supervise);
+	master_roll_out(m, who->name, false);
 	event_tell(m->events, &e);
 	return 0;
 }

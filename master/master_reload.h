@@ -14,6 +14,12 @@ void master_name_node(struct master *m);
 void master_set_log_level(const struct master *m);
 void master_supervise_conf(const struct master *m, struct supervise_conf *c_r);
 
+/* A set went out, by this author; reload: from the file. */
+void master_roll_out(struct master *m, const char *author, bool reload);
+/* How that ended: rollout_done of rollout.h. */
+void master_on_rollout(void *arg, uint64_t set,
+		       const struct conf_errors *wrong);
+
 /* The table at the start, with event 1004 or 2003, or 3001. */
 void master_first_table(struct master *m, char err[MASTER_ERR]);
 

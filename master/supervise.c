@@ -305,7 +305,7 @@ proc_start(void *arg)
 	p->started_ns = clock_real_ns();
 	p->started_mono_ns = clock_mono_ns();
 	p->killed = p->draining = false;
-	p->set = p->set_first = p->set_last = 0;
+	p->set = p->set_first = p->set_last = p->refused = 0;
 	p->life = ++s->lives;
 	p->ipc = ipc_new(s->loop, fd[0], ROLE_MASTER, p->role, p->slot,
 			 SUP_QUEUE_MAX, &channel_ops, p);

@@ -43,12 +43,14 @@ struct proc {
 	enum role role;
 	unsigned slot;
 	enum proc_state state;
-	pid_t pid;	     /* 0: none, or reaped */
-	uint64_t life;	     /* number of this start, never reused */
-	struct ipc *ipc;     /* NULL: no channel */
-	uint64_t set;	     /* number of the last READY */
-	uint64_t set_first;  /* numbers of the sets that were sent to it: */
-	uint64_t set_last;   /* first and last, none is left out; 0 none */
+	pid_t pid;	    /* 0: none, or reaped */
+	uint64_t life;	    /* number of this start, never reused */
+	struct ipc *ipc;    /* NULL: no channel */
+	uint64_t set;	    /* number of the last READY */
+	uint64_t set_first; /* numbers of the sets that were sent to it: */
+	uint64_t set_last;  /* first and last, none is left out; 0 none */
+	uint64_t refused;   /* number of the last REFUSED */
+	char refused_why[192];
 	uint64_t started_ns; /* CLOCK_REALTIME of the last fork */
 	uint64_t started_mono_ns;
 	uint64_t dying_mono_ns; /* since when PROC_ENDING */

@@ -91,6 +91,9 @@ MSG_FLAT(accuse, ACCUSE_FIELDS, m_r->role < ROLE_MAX && m_r->slot < RELAY_MAX);
 #define SET_FIELDS(F) F(u64, number)
 MSG_FLAT(set, SET_FIELDS, true);
 
+#define REFUSED_FIELDS(F) F(u64, number) F(slice, why)
+MSG_FLAT(refused, REFUSED_FIELDS, true);
+
 #define DRAIN_FIELDS(F) F(u64, ms)
 MSG_FLAT(drain, DRAIN_FIELDS, true);
 

@@ -60,6 +60,12 @@ struct msg_set {
 	uint64_t number; /* of the set of start-up or reload messages */
 };
 
+/* --- REFUSED --------------------------------------------------------- */
+struct msg_refused {
+	uint64_t number;
+	struct slice why;
+};
+
 /* --- DRAIN ----------------------------------------------------------- */
 struct msg_drain {
 	uint64_t ms; /* until what is left is cut; 0: no limit */
@@ -210,6 +216,7 @@ MSG_DECLARE(cert)
 MSG_DECLARE(peer)
 MSG_DECLARE(accuse)
 MSG_DECLARE(set)
+MSG_DECLARE(refused)
 MSG_DECLARE(drain)
 MSG_DECLARE(creds)
 MSG_DECLARE(event)

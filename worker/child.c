@@ -31,7 +31,9 @@ struct child_run {
 	const struct child_ops *ops;
 	struct loop_timer *beat;
 	uint64_t peer_life[ROLE_MAX][RELAY_MAX]; /* of the last PEER */
-	uint64_t set; /* number of the set in force */
+	uint64_t set;	   /* number of the set in force */
+	bool in_set;	   /* CONF_VIEW came, CONF_DONE not yet */
+	char refused[192]; /* why that set is not to be, or "" */
 	bool ready;
 };
 
@@ -122,32 +124,93 @@ child_take(struct child_run *r, struct ipc_msg *m)
 	return r->ops->on_msg(&r->c, m);
 }
 
+/* The set before goes on, and the master knows. */
 static void
-child_apply(struct child_run *r, const struct ipc_msg *m)
+child_send_refused(struct child_run *r, uint64_t number, const char *why)
 {
-	struct conf *old;
-	struct msg_set set;
+	struct msg_refused m = {.number = number, .why = slice_of(why)};
+	uint8_t body[512];
+	size_t len = msg_refused_pack(&m, body, sizeof(body));
+
+	log_err("set %llu is not applied: %s", (unsigned long long)number, why);
+	BUG_ON(len == 0);
+	if (ipc_send(r->c.master, IPC_REFUSED, 0, body, len, -1) != 0)
+		log_err("and the master cannot be told");
+}
+
+/* 0, or -errno with the old configuration in force. */
+static int
+child_apply(struct child_run *r)
+{
+	struct conf *old = malloc(sizeof(*old));
 	int e;
 
-	if (msg_set_unpack(&set, m->body, m->len) != 0)
-		return;
-	old = malloc(sizeof(*old));
-	if (old == NULL) {
-		log_err("no memory to apply a new configuration");
-		return;
-	}
+	if (old == NULL)
+		return -ENOMEM;
 	*old = r->c.conf;
 	r->c.conf = r->c.conf_next;
 	e = r->ops->on_conf(&r->c, false);
-	if (e != 0) {
-		log_err("new configuration not applied: %s", strerror(-e));
+	if (e != 0)
 		r->c.conf = *old;
-	} else {
-		r->set = set.number;
-		child_log_level(&r->c);
-		child_send_ready(r);
-	}
 	free(old);
+	return e;
+}
+
+static void
+child_abort(struct child_run *r)
+{
+	if (r->ops->on_abort != NULL)
+		r->ops->on_abort(&r->c);
+}
+
+static void
+child_end_set(struct child_run *r, const struct ipc_msg *m)
+{
+	struct msg_set set;
+	int e;
+
+	r->in_set = false;
+	if (msg_set_unpack(&set, m->body, m->len) != 0)
+		return;
+	if (r->refused[0] != '\0') {
+		child_abort(r);
+		child_send_refused(r, set.number, r->refused);
+		return;
+	}
+	e = child_apply(r);
+	if (e != 0) {
+		snprintf(r->refused, sizeof(r->refused), "%s; its log says why",
+			 strerror(-e));
+		child_send_refused(r, set.number, r->refused);
+		return;
+	}
+	r->set = set.number;
+	child_log_level(&r->c);
+	child_send_ready(r);
+}
+
+/* A part of a set, or something by itself. */
+static void
+child_hear(struct child_run *r, struct ipc_msg *m)
+{
+	int e;
+
+	if (m->type == IPC_CONF_VIEW) {
+		r->in_set = true;
+		r->refused[0] = '\0';
+	}
+	if (r->in_set && r->refused[0] != '\0')
+		return; /* no half of a set is taken */
+	e = child_take(r, m);
+	if (e == 0)
+		return;
+	snprintf(r->refused, sizeof(r->refused), "%s: %s",
+		 ipc_type_name(m->type), strerror(-e));
+	if (r->in_set)
+		return;
+	/* An old table or a neighbour missing is worse than a new process. */
+	log_err("cannot follow the master, ends: %s", r->refused);
+	loop_stop(r->c.loop, EX_SOFTWARE);
 }
 
 static void
@@ -155,20 +218,16 @@ child_on_master(void *arg, struct ipc *ch UNUSED, struct ipc_msg *m)
 {
 	struct child_run *r = arg;
 	struct msg_drain drain;
-	int e;
 
 	if (m->type == IPC_CONF_DONE) {
-		child_apply(r, m);
+		child_end_set(r, m);
 	} else if (m->type == IPC_DRAIN) {
 		if (msg_drain_unpack(&drain, m->body, m->len) != 0)
 			return;
 		r->c.draining = true;
 		r->ops->on_drain(&r->c, drain.ms);
 	} else {
-		e = child_take(r, m);
-		if (e != 0)
-			log_err("message %s not applied: %s",
-				ipc_type_name(m->type), strerror(-e));
+		child_hear(r, m);
 	}
 }
 

@@ -36,15 +36,20 @@ struct child {
 struct child_ops {
 	/*
 	 * Every message but CONF_VIEW, SEGMENT(stats), CONF_DONE and DRAIN,
-	 * at start-up and later alike.  The
-	 * handler owns m->fd when it sets it to -1.  0, or -errno: at
-	 * start-up the child ends, later the error is logged.
+	 * at start-up and later alike.  The handler owns m->fd when it sets
+	 * it to -1.  0, or -errno with what is in force as it was: within a
+	 * set, its rest is not read, on_abort() follows, and the master hears
+	 * REFUSED; by itself (a newer table, a neighbour), or at start-up,
+	 * the child ends, for another gets the same anew.
 	 */
 	int (*on_msg)(struct child *c, struct ipc_msg *m);
+	/* The set under way is not to be: forget what came of it.  May be
+	 * NULL. */
+	void (*on_abort)(struct child *c);
 	/*
 	 * c->conf is new.  first: privileges are dropped, the sandbox is not
-	 * yet closed: make everything here.  0, or -errno
-	 * as above (later: the old state must stay in force).
+	 * yet closed: make everything here.  0, or -errno: the child ends,
+	 * later (the old state must stay in force) the master hears REFUSED.
 	 */
 	int (*on_conf)(struct child *c, bool first);
 	/* Finish: no new work; call loop_stop(c->loop, 0) when done, at the

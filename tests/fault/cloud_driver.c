@@ -117,6 +117,7 @@ static void
 on_agent(void *arg, struct ipc *c, struct ipc_msg *m)
 {
 	static struct msg_cloud_status status;
+	struct msg_refused refused;
 	struct msg_accuse accuse;
 	struct msg_event event;
 	struct msg_set set;
@@ -133,6 +134,10 @@ on_agent(void *arg, struct ipc *c, struct ipc_msg *m)
 	} else if (m->type == IPC_CLOUD_STATUS) {
 		NEED(msg_cloud_status_unpack(&status, m->body, m->len) == 0);
 		say_status(&status);
+	} else if (m->type == IPC_REFUSED) {
+		NEED(msg_refused_unpack(&refused, m->body, m->len) == 0);
+		say("refused %llu %.*s", (unsigned long long)refused.number,
+		    (int)refused.why.len, refused.why.p);
 	} else if (m->type == IPC_ACCUSE) {
 		NEED(msg_accuse_unpack(&accuse, m->body, m->len) == 0);
 		say("accuse %s %u %llu %.*s", role_name(accuse.role),

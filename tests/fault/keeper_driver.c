@@ -134,6 +134,7 @@ static void
 on_keeper(void *arg, struct ipc *c, struct ipc_msg *m)
 {
 	struct msg_keeper_status status;
+	struct msg_refused refused;
 	struct msg_accuse accuse;
 	struct msg_event event;
 	struct msg_set set;
@@ -149,6 +150,11 @@ on_keeper(void *arg, struct ipc *c, struct ipc_msg *m)
 		begin("event");
 		json_u64(&js, "id", event.id);
 		json_slice(&js, "detail", event.detail);
+	} else if (m->type == IPC_REFUSED) {
+		NEED(msg_refused_unpack(&refused, m->body, m->len) == 0);
+		begin("refused");
+		json_u64(&js, "set", refused.number);
+		json_slice(&js, "why", refused.why);
 	} else if (m->type == IPC_ACCUSE) {
 		NEED(msg_accuse_unpack(&accuse, m->body, m->len) == 0);
 		begin("accuse");

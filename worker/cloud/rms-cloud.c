@@ -446,6 +446,15 @@ agent_on_msg(struct child *c, struct ipc_msg *m)
 	}
 }
 
+/* The newest set always brings both. */
+static void
+agent_on_abort(struct child *c UNUSED)
+{
+	free(agent.ca);
+	agent.ca = NULL;
+	str_wipe(&agent.creds, sizeof(agent.creds));
+}
+
 /* Nothing here is worth waiting for: relays go on with what is published. */
 static void
 agent_on_drain(struct child *c, uint64_t ms)
@@ -485,6 +494,7 @@ main(int argc, char **argv)
 {
 	static const struct child_ops ops = {
 	    .on_msg = agent_on_msg,
+	    .on_abort = agent_on_abort,
 	    .on_conf = agent_on_conf,
 	    .on_drain = agent_on_drain,
 	    .readable = agent_readable,

@@ -195,15 +195,23 @@ use_set(struct child *c, struct keeper *k)
 		 k->keys == NULL ? (size_t)0 : sign_keys_count(k->keys));
 }
 
+static void
+keeper_on_abort(struct child *c UNUSED)
+{
+	struct keeper *k = &keeper;
+
+	k->bad_key = false;
+	sign_keys_free(&k->next_keys);
+	fd_close(&k->next_keytab);
+}
+
 static int
 keeper_on_conf(struct child *c, bool first)
 {
 	struct keeper *k = &keeper;
 
 	if (k->bad_key) {
-		k->bad_key = false;
-		sign_keys_free(&k->next_keys);
-		fd_close(&k->next_keytab);
+		keeper_on_abort(c);
 		return -EINVAL;
 	}
 	if (first) {
@@ -244,6 +252,7 @@ keeper_readable(struct child *c)
 
 static const struct child_ops keeper_ops = {
     .on_msg = keeper_on_msg,
+    .on_abort = keeper_on_abort,
     .on_conf = keeper_on_conf,
     .on_drain = keeper_on_drain,
     .readable = keeper_readable,

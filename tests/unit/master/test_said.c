@@ -15,6 +15,7 @@
 
 #include "master/event.h"
 #include "master/master.h"
+#include "master/rollout.h"
 #include "master/seen.h"
 #include "master/supervise.h"
 #include "shm/base/clock.h"
@@ -56,6 +57,19 @@ on_end(void *arg, struct proc *p, enum proc_end end, const char *why)
 	snprintf(why_lied, sizeof(why_lied), "%s", why);
 }
 
+static struct conf_errors wrong;
+static unsigned rolled_out;
+
+static void
+on_rollout(void *arg, uint64_t set, const struct conf_errors *w)
+{
+	(void)arg;
+	assert_true(set == 2);
+	wrong = *w;
+	rolled_out++;
+	loop_stop(m.loop, 0);
+}
+
 static void
 on_all_gone(void *arg)
 {
@@ -95,9 +109,11 @@ set_up(void **state)
 	stats = stats_new(&why);
 	m.supervise = supervise_new(m.loop, &c, stats, &ops, &m);
 	assert_non_null(m.supervise);
+	m.rollout = rollout_new(m.loop, m.supervise, 50, on_rollout, NULL);
+	assert_non_null(m.rollout);
 	event_log_follow(m.events, on_event, NULL);
 	supervise_start(m.supervise);
-	told = 0;
+	told = rolled_out = 0;
 	liar = NULL;
 	return 0;
 }
@@ -108,6 +124,7 @@ tear_down(void **state)
 	char cmd[64];
 
 	(void)state;
+	rollout_free(&m.rollout);
 	supervise_free(&m.supervise);
 	stats_free(&stats);
 	seen_free(&m.seen);
@@ -277,6 +294,121 @@ ready_repeated_is_a_lie(void **state)
 	assert_int_equal(told, 1);
 }
 
+static void
+refused_is_said_once_for_each_set(void **state)
+{
+	struct proc *p = child(ROLE_RELAY, 0);
+
+	(void)state;
+	p->set_first = 4;
+	p->set_last = 6;
+	SAY(p, IPC_READY, set, {4});
+	SAY(p, IPC_REFUSED, refused, {5, S("CERT: no memory")});
+	assert_null(liar);
+	assert_true(p->set == 4 && p->refused == 5);
+	SAY(p, IPC_READY, set, {6});
+	assert_null(liar);
+	assert_true(p->set == 6);
+	assert_int_equal(told, 1);
+}
+
+static void
+refused_for_what_was_not_sent_is_a_lie(void **state)
+{
+	static const uint64_t bad[] = {0, 3, 4, 5, 7};
+	struct proc *p = child(ROLE_RELAY, 0);
+
+	(void)state;
+	p->set_first = 4;
+	p->set_last = 6;
+	SAY(p, IPC_READY, set, {4});
+	SAY(p, IPC_REFUSED, refused, {5, S("")});
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		SAY(p, IPC_REFUSED, refused, {bad[i], S("")});
+		assert_ptr_equal(liar, p);
+		liar = NULL;
+		p->killed = false;
+	}
+	SAY(p, IPC_READY, set, {5}); /* it said that it has not */
+	assert_ptr_equal(liar, p);
+}
+
+/* Set 1 is in force everywhere, set 2 goes out; these have it. */
+static void
+roll_out(size_t have_it)
+{
+	for (size_t i = 0; i < supervise_count(m.supervise); i++) {
+		struct proc *p = supervise_proc(m.supervise, i);
+
+		p->set = p->set_first = 1;
+		p->set_last = 2;
+	}
+	rollout_begin(m.rollout, 2);
+	for (size_t i = 0; i < have_it; i++)
+		SAY(supervise_proc(m.supervise, i), IPC_READY, set, {2});
+}
+
+static void
+a_set_is_in_force_when_all_have_it(void **state)
+{
+	(void)state;
+	roll_out(supervise_count(m.supervise) - 1);
+	assert_int_equal(rolled_out, 0);
+	SAY(child(ROLE_RELAY, 2), IPC_READY, set, {2});
+	assert_int_equal(rolled_out, 1);
+	assert_int_equal(wrong.n, 0);
+}
+
+static void
+who_refused_is_named_with_the_reason(void **state)
+{
+	(void)state;
+	roll_out(supervise_count(m.supervise) - 1);
+	SAY(child(ROLE_RELAY, 2), IPC_REFUSED, refused,
+	    {2, S("CERT: Cannot allocate memory")});
+	assert_int_equal(rolled_out, 1);
+	assert_int_equal(wrong.n, 1);
+	assert_string_equal(wrong.text[0],
+			    "relay 2: goes on with what it had: CERT: Cannot "
+			    "allocate memory");
+}
+
+static void
+who_says_nothing_is_not_waited_for_for_ever(void **state)
+{
+	struct proc *p = child(ROLE_RELAY, 1);
+
+	(void)state;
+	roll_out(2); /* keeper and cloud agent */
+	SAY(child(ROLE_RELAY, 0), IPC_REFUSED, refused, {2, S("no")});
+	p->state = PROC_WAITING;
+	snprintf(p->last_end, sizeof(p->last_end), "exited with status 78");
+	loop_run(m.loop);
+	p->state = PROC_STARTING;
+	assert_int_equal(rolled_out, 1);
+	assert_int_equal(wrong.n, 3);
+	assert_string_equal(wrong.text[0],
+			    "relay 0: goes on with what it had: no");
+	assert_string_equal(wrong.text[1],
+			    "relay 1: does not run: exited with status 78");
+	assert_string_equal(wrong.text[2],
+			    "relay 2: has not said in time that it has it");
+	/* and what comes later is no second end */
+	SAY(child(ROLE_RELAY, 1), IPC_READY, set, {2});
+	SAY(child(ROLE_RELAY, 2), IPC_READY, set, {2});
+	assert_int_equal(rolled_out, 1);
+}
+
+static void
+a_stop_ends_the_waiting(void **state)
+{
+	(void)state;
+	roll_out(2);
+	supervise_drain(m.supervise, 1);
+	rollout_look(m.rollout);
+	assert_int_equal(rolled_out, 1);
+}
+
 /* --- events ----------------------------------------------------------------
  */
 
@@ -323,8 +455,8 @@ what_another_role_says_ends_the_liar(void **state)
 static void
 a_body_that_is_none_ends_the_liar(void **state)
 {
-	static const enum ipc_type type[] = {IPC_READY, IPC_EVENT, IPC_ACCUSE,
-					     IPC_SEEN};
+	static const enum ipc_type type[] = {IPC_READY, IPC_REFUSED, IPC_EVENT,
+					     IPC_ACCUSE, IPC_SEEN};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(type); i++) {
@@ -425,6 +557,12 @@ main(int argc, char **argv)
 	    T(ready_is_said_once_for_each_set),
 	    T(ready_for_what_was_not_sent_is_a_lie),
 	    T(ready_repeated_is_a_lie),
+	    T(refused_is_said_once_for_each_set),
+	    T(refused_for_what_was_not_sent_is_a_lie),
+	    T(a_set_is_in_force_when_all_have_it),
+	    T(who_refused_is_named_with_the_reason),
+	    T(who_says_nothing_is_not_waited_for_for_ever),
+	    T(a_stop_ends_the_waiting),
 	    T(an_event_names_who_asked_for_it),
 	    T(what_another_role_says_ends_the_liar),
 	    T(a_body_that_is_none_ends_the_liar),

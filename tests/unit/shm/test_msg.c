@@ -57,6 +57,7 @@ small_ones_come_back(void **state)
 	struct msg_peer peer = {ROLE_CLOUD, RELAY_MAX - 1, 1ULL << 33}, peer_r;
 	struct msg_accuse acc = {ROLE_RELAY, 3, 1ULL << 34, S("why")}, acc_r;
 	struct msg_set set = {UINT64_MAX}, set_r;
+	struct msg_refused ref = {9, S("KEYTAB")}, ref_r;
 	struct msg_drain drain = {30000}, drain_r;
 	struct msg_token_stale ts = {3, 1ULL << 40}, ts_r;
 	struct msg_cert cert = {2, S("-----BEGIN")}, cert_r;
@@ -78,6 +79,9 @@ small_ones_come_back(void **state)
 	assert_true(slice_is(acc_r.why, "why"));
 	ROUND(set, set, set_r);
 	assert_true(set_r.number == UINT64_MAX);
+	ROUND(refused, ref, ref_r);
+	assert_true(ref_r.number == 9);
+	assert_true(slice_is(ref_r.why, "KEYTAB"));
 	ROUND(drain, drain, drain_r);
 	assert_true(drain_r.ms == 30000);
 	ROUND(token_stale, ts, ts_r);
