@@ -264,6 +264,7 @@ master_catch_signals(struct master *m)
 	};
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit of size is like a full disk */
 	for (size_t i = 0; i < ARRAY_LEN(map); i++) {
 		m->signal[i] =
 		    evsignal_new(loop_base(m->loop), map[i].sig, map[i].fn, m);

@@ -6,9 +6,11 @@ import os
 import pwd
 import random
 import re
+import resource
 import shutil
 import signal
 import ssl
+import struct
 import subprocess
 import tempfile
 import threading
@@ -301,6 +303,27 @@ def test_directive_that_needs_a_restart(two):
     assert two.status()["configuration"]["restart_needed"] == []
 
 
+def test_listeners_come_and_go(two):
+    """The others and their connections do not notice."""
+    good, [port] = conf_text(two), free_ports(1)
+    section = f'listener more {{\n\taddress = "127.0.0.1"\n\tport = {port}\n}}\n'
+    more = soap.Client(f"http://localhost:{port}")
+    with two.server() as server:
+        assert server.call(NAME, BODY).status == 200
+        for text, there in ((good + section, True), (good, False)):
+            with open(two.env["CONNECTOR_CONF"], "w", encoding="utf-8") as file:
+                file.write(text)
+            hup(two)
+            if there:
+                assert more.get("/healthz").status == 200
+            else:
+                assert more.get("/healthz").status == 200  # it was there before
+                more.close()
+                with pytest.raises(ConnectionRefusedError):
+                    more.connect()
+            assert ask(server).status == 200
+
+
 def serial(client):
     return client.connect().sock.getpeercert()["serialNumber"]
 
@@ -546,31 +569,54 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", where], check=True)
 
 
+def fill(where):
+    """Leaves no room; what gives it back."""
+    path = f"{where}/filler"
+    with open(path, "wb", 0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return lambda: os.unlink(path)
+
+
+def limit(lab):
+    """The store's file may not grow; what lets it."""
+    size = os.path.getsize(lab.env["STATE_DIR"] + "/store/data.mdb")
+    pid = master(lab).pid
+    old = resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    return lambda: resource.prlimit(pid, resource.RLIMIT_FSIZE, old)
+
+
 def test_disk_is_full(private_lab, small_disk):
-    lab = private_lab(workers=1, conf=f'state_dir = "{small_disk}/state"')
+    store_cannot_grow(private_lab(workers=1, conf=f'state_dir = "{small_disk}/state"'),
+                      lambda lab: fill(small_disk), "[Nn]o space|disk")
+
+
+def test_file_may_not_grow(private_lab):
+    """The same by the limit of a service manager, and without root."""
+    store_cannot_grow(private_lab(workers=1), limit, "too large|limit|disk")
+
+
+def store_cannot_grow(lab, deny, words):
+    subjects = lambda: [s["subject"] for s in lab.rmsctl_json("servers", "list")["servers"]]
     with lab.server() as server:
         assert server.call(NAME, BODY).status == 200
-        filler = f"{small_disk}/filler"
-        with open(filler, "wb", 0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-        added = []
-        for number in range(100):
-            result = lab.rmsctl("servers", "add", "--role", "fci", f"s{number}@LAB.TEST",
+        allow, added = deny(lab), []
+        for number in range(200):
+            name = f"s{number}@LAB.TEST"
+            result = lab.rmsctl("servers", "add", "--role", "fci", "--note", "x" * 200, name,
                                 check=False)
             if result.returncode != 0:
                 break
-            added.append(f"s{number}@LAB.TEST")
+            added.append(name)
         said = result.stderr + result.stdout
-        assert result.returncode != 0 and re.search("[Nn]o space|disk", said), said
-        assert re.search("[Nn]o space|disk", lab.event(3104, level="error")["reason"])
+        assert result.returncode != 0 and re.search(words, said), said
+        assert re.search(words, lab.event(3104, level="error")["reason"])
         # Nothing was changed, in force or on disk, and sessions go on.
-        subjects = lambda: [s["subject"] for s in lab.rmsctl_json("servers", "list")["servers"]]
         assert set(subjects()[3:]) == set(added)
         assert ask(server).status == 200
         with lab.server("SHAREPOINT") as other:
             assert other.call(NAME, BODY).status == 200
-        os.unlink(filler)
+        allow()
         lab.rmsctl("servers", "add", "--role", "fci", "after@LAB.TEST")
         assert set(subjects()[3:]) == set(added) | {"after@LAB.TEST"}
         assert ask(server).status == 200
@@ -582,9 +628,7 @@ def test_logs_on_a_full_disk(private_lab, small_disk):
     lab = private_lab(workers=1, conf=f'access_log = "{small_disk}/access.log"')
     with lab.server() as server:
         assert server.call(NAME, BODY).status == 200
-        with open(f"{small_disk}/filler", "wb", 0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(4096))
+        fill(small_disk)
         for _ in range(30):
             assert ask(server).status == 200
         assert lab.event(3108, level="error")
@@ -753,6 +797,94 @@ def test_children_are_shut_in(two):
         with open(f"/proc/{row['pid']}/limits", encoding="ascii") as file:
             core = next(l for l in file if l.startswith("Max core file size"))
         assert core.split()[4:6] == ["0", "0"], core
+
+
+# Stands in the place of rms-relay: does what the file `orders` says, once, and
+# otherwise becomes the real one.
+ROGUE = """#!/usr/bin/python3
+import os, socket, struct, sys, time
+try:
+    os.rename({orders!r}, {orders!r} + ".done")
+    with open({orders!r} + ".done") as file:
+        order = file.read()
+except OSError:
+    os.execv({real!r}, [{real!r}] + sys.argv[1:])
+if order == "exit":
+    sys.exit(3)
+channel = socket.socket(fileno=3)
+packet = bytes.fromhex(order)
+channel.send(packet)
+time.sleep(60)
+"""
+
+def message(name, body, length=None):
+    """One of ipc_msgs.def as it goes over a channel (shm/ipc.h)."""
+    with open(os.path.join(labctl.ROOT, "shm/ipc_msgs.def"), encoding="ascii") as file:
+        names = re.findall(r"(?m)^IPC_MSG\((\w+)", file.read())
+    return struct.pack("=IIQ", names.index(name), len(body) if length is None else length,
+                       0) + body
+
+
+LIES = {
+    "nonsense": b"nonsense", "zeros": bytes(64), "long": bytes(30_000),
+    "unknown type": struct.pack("=IIQ", 4711, 0, 0),
+    "the master's word": message("DRAIN", bytes(8)),
+    "the cloud agent's word": message("CLOUD_STATUS", bytes(100)),
+    "shorter than it says": message("READY", bytes(8), 16),
+    "longer than it may be": message("READY", bytes(9)),
+    "without a descriptor": message("SEGMENT", bytes(8)),
+    "body of another shape": message("SEEN", b"\xff" * 40),
+}
+
+
+@pytest.fixture(scope="module")
+def _rogue(module_lab, tmp_path_factory):
+    """A lab whose next relay can be given orders: (lab, orders)."""
+    programs = tmp_path_factory.mktemp("programs")
+    real = labctl.bin_dir()
+    for name in ("rms-keeper", "rms-cloud"):
+        os.symlink(os.path.join(os.path.abspath(real), name), programs / name)
+    rogue = programs / "rms-relay"
+    rogue.write_text(ROGUE.format(orders=str(programs / "orders"),
+                                  real=os.path.join(os.path.abspath(real), "rms-relay")))
+    rogue.chmod(0o755)
+    lab = module_lab(workers=2, conf=f'libexec_dir = "{programs}"\nwatchdog_ms = "1s"\n'
+                     'respawn_max_ms = "100ms"')
+    return lab, programs / "orders"
+
+
+@pytest.fixture
+def rogue(_rogue):
+    for lab in using(_rogue[0]):
+        yield lab, _rogue[1]
+
+
+@pytest.mark.parametrize("what", LIES)
+def test_liar_is_ended_and_its_receiver_lives(rogue, what):
+    """What a relay has no right to say to its master."""
+    lab, orders = rogue
+    lab.expected |= {3101, 3103}
+    with contextlib.closing(on_worker(lab, 1)) as other:
+        orders.write_text(LIES[what].hex())
+        pid = lab.kill("relay", 0)
+        assert lab.event(3103, level="error", seconds=8)["reason"].startswith("relay 0")
+        lab.wait_replaced("relay", 0, pid)
+        assert ask(other).status == 200
+    with contextlib.closing(on_worker(lab, 0)) as server:
+        assert ask(server).status == 200
+    assert not lab.dead()
+
+
+def test_child_that_fails_at_its_start(rogue):
+    lab, orders = rogue
+    lab.expected.add(3101)
+    with contextlib.closing(on_worker(lab, 1)) as other:
+        orders.write_text("exit")
+        pid = lab.kill("relay", 0)
+        assert wait_until(lambda: any("exited with status 3" in e.get("reason", "")
+                                      for e in lab.new("EVENT_LOG")), 5)
+        lab.wait_replaced("relay", 0, pid)
+        assert ask(other).status == 200
 
 
 @needs_root

@@ -234,6 +234,11 @@ def test_key_of_another_version(own):
     """The service's password was changed after the keytab was made."""
     own.kdc.admin("cpw -randkey HTTP/connector.lab.test\n")
     refused(own, field(token(own, host="connector.lab.test")), "kvno", "export the keytab again")
+    own.kdc.admin(f"ktadd -norandkey -k {own.env['KEYTAB']} HTTP/connector.lab.test\n")
+    own.rmsctl("reload")
+    own.wait_ready()
+    with own.client() as client:
+        assert ask(client, field(token(own, host="connector.lab.test"))).status == 200
 
 
 @pytest.mark.parametrize("data, cause, remedy, event", [
@@ -366,6 +371,18 @@ def test_account_that_is_not_on_the_list(own):
         assert server.get(PATH).status == 200
         assert other.call(NAME, BODY).status == 200
     assert own.cloud()["total"] == 1
+
+
+def test_insecure_transport_is_told(own):
+    """Once; the way back to HTTPS after a pause (tests/unit/master/test_seen.c)."""
+    with own.server("FCI") as secure, own.server("FCI", tls=False) as plain:
+        assert secure.call(NAME, BODY).status == 200
+        assert plain.call(NAME, BODY).status == 200
+        told = own.event(2002, account="fci01$@LAB.TEST")
+        assert told["level"] == "warning" and told["role"] == "fci"
+        for server in (plain, secure, plain):
+            own.access(ask(server))
+    assert len([e for e in own.new("EVENT_LOG") if e["id"] in (1003, 2002)]) == 1
 
 
 def test_expired_entry(own):
