@@ -17,6 +17,7 @@
 #include "master/publish.h"
 #include "master/seen.h"
 #include "master/supervise.h"
+#include "master/trouble.h"
 #include "master/version.h"
 #include "shm/base/clock.h"
 #include "shm/stats.h"
@@ -85,6 +86,8 @@ control_store_failed(struct control_call *c, int r)
 	default:
 		event_tellf(c->m->events, 3104, "%s",
 			    c->err[0] != '\0' ? c->err : strerror(-r));
+		master_trouble(c->m, NULL, 3104, "%s",
+			       c->err[0] != '\0' ? c->err : strerror(-r));
 	}
 	if (c->err[0] == '\0')
 		snprintf(c->err, sizeof(c->err), "the store refused: %s",
@@ -344,6 +347,90 @@ status_store(struct control_call *c)
 	json_object_end(&c->json);
 }
 
+/* --- what is wrong ------------------------------------------------------- */
+
+static void
+problem_head(struct control_call *c, uint32_t id)
+{
+	const struct event_def *d = event_def(id);
+
+	json_object(&c->json, NULL);
+	json_u64(&c->json, "event", id);
+	json_str(&c->json, "text", d->text);
+	json_str(&c->json, "remedy", d->remedy);
+}
+
+static void
+problem_tail(struct control_call *c, uint64_t first, uint64_t last,
+	     uint64_t count, const char *reason)
+{
+	control_json_time(&c->json, "first", first);
+	control_json_time(&c->json, "last", last);
+	json_u64(&c->json, "count", count);
+	control_json_text(&c->json, "reason", reason);
+	json_object_end(&c->json);
+}
+
+static void
+status_problem(void *arg, const struct trouble_view *v)
+{
+	struct control_call *c = arg;
+	struct supervise *s = c->m->supervise;
+	char name[32];
+
+	problem_head(c, v->id);
+	json_array(&c->json, "processes");
+	for (size_t i = 0; i < supervise_count(s); i++) {
+		const struct proc *p = supervise_proc(s, i);
+
+		if (!v->row[stats_row_index(p->role, p->slot)])
+			continue;
+		snprintf(name, sizeof(name), "%s %u", role_name(p->role),
+			 p->slot);
+		json_str(&c->json, NULL, name);
+	}
+	if (v->row[TROUBLE_MASTER])
+		json_str(&c->json, NULL, "master");
+	json_array_end(&c->json);
+	problem_tail(c, v->first, v->last, v->count, v->reason);
+}
+
+/* Relays tell of a log that takes no lines once; they count on. */
+static void
+problems_count_lost_lines(struct master *m)
+{
+	for (size_t i = 0; i < supervise_count(m->supervise); i++) {
+		const struct proc *p = supervise_proc(m->supervise, i);
+		unsigned row = stats_row_index(p->role, p->slot);
+		uint64_t lost =
+		    stat_get(stats_row(publish_stats(m->publish), row),
+			     STAT_log_dropped);
+
+		trouble_counter(m->trouble, row, 3108, lost, clock_real_ns(),
+				clock_mono_ns());
+	}
+}
+
+static void
+status_problems(struct control_call *c)
+{
+	struct master *m = c->m;
+	uint64_t since;
+	const char *why = event_log_failing(m->events, &since);
+
+	problems_count_lost_lines(m);
+	json_array(&c->json, "problems");
+	trouble_each(m->trouble, clock_mono_ns(), status_problem, c);
+	if (why != NULL) {
+		problem_head(c, 3108);
+		json_array(&c->json, "processes");
+		json_str(&c->json, NULL, "master");
+		json_array_end(&c->json);
+		problem_tail(c, since, clock_real_ns(), 1, why);
+	}
+	json_array_end(&c->json);
+}
+
 int
 control_do_status(struct control_call *c)
 {
@@ -369,6 +456,7 @@ control_do_status(struct control_call *c)
 	status_counters(c);
 	status_store(c);
 	json_u64(&c->json, "accounts_seen", seen_count(m->seen));
+	status_problems(c);
 	return 0;
 }
 

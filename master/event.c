@@ -39,6 +39,7 @@ struct event_log {
 	bool failing;
 	bool tell_failing; /* event 3108 is due */
 	char why[128];
+	uint64_t failing_since; /* CLOCK_REALTIME ns */
 	struct hash_key hash;
 	struct event_limit limit[LIMIT_SLOTS];
 	char *ring[EVENT_RING];
@@ -109,6 +110,13 @@ event_log_set_fd(struct event_log *l, int fd)
 {
 	l->fd = fd;
 	l->failing = false;
+}
+
+const char *
+event_log_failing(const struct event_log *l, uint64_t *since_r)
+{
+	*since_r = l->failing_since;
+	return l->failing ? l->why : NULL;
 }
 
 void
@@ -257,6 +265,8 @@ event_to_file(struct event_log *l, struct slice json)
 	}
 	l->lost++;
 	l->tell_failing = !l->failing;
+	if (!l->failing)
+		l->failing_since = clock_real_ns();
 	snprintf(l->why, sizeof(l->why), "event log: %s",
 		 n < 0 ? strerror(errno) : "written in part");
 	l->failing = true;

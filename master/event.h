@@ -68,6 +68,10 @@ void event_log_set_node(struct event_log *l, const char *node);
 /* Where the JSON lines go; -1: nowhere.  Borrowed until the next call. */
 void event_log_set_fd(struct event_log *l, int fd);
 
+/* NULL, or why lines do not reach the descriptor; since when, CLOCK_REALTIME
+ * ns. */
+const char *event_log_failing(const struct event_log *l, uint64_t *since_r);
+
 /* Tells an event; one without a definition is a BUG. */
 void event_tell(struct event_log *l, const struct event_args *e);
 /* Shorthand: only a reason. */

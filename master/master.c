@@ -33,6 +33,7 @@
 #include "master/rollout.h"
 #include "master/seen.h"
 #include "master/supervise.h"
+#include "master/trouble.h"
 #include "master/version.h"
 #include "shm/base/clock.h"
 #include "shm/base/fd.h"
@@ -143,6 +144,24 @@ master_raise_limits(void)
 			 strerror(errno));
 }
 
+/* --- trouble ----------------------------------------------------------- */
+
+void
+master_trouble(struct master *m, const struct proc *p, uint32_t id,
+	       const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	trouble_note(m->trouble,
+		     p == NULL ? TROUBLE_MASTER
+			       : stats_row_index(p->role, p->slot),
+		     id, slice_of(text), clock_real_ns(), clock_mono_ns());
+}
+
 /* --- children ---------------------------------------------------------- */
 
 static void
@@ -163,10 +182,12 @@ master_on_end(void *arg, struct proc *p, enum proc_end end, const char *why)
 	};
 	struct master *m = arg;
 
+	trouble_gone(m->trouble, stats_row_index(p->role, p->slot));
 	if (end == PROC_END_STOPPED) {
 		log_info("%s %u: %s", role_name(p->role), p->slot, why);
 		return;
 	}
+	master_trouble(m, p, id[end], "%s", why);
 	event_tellf(m->events, id[end], "%s %u, %s", role_name(p->role),
 		    p->slot, why);
 }
@@ -382,7 +403,9 @@ master_init(struct master *m, const char *conf_path, const struct conf *conf,
 	m->loop = loop_new();
 	m->events = event_log_new();
 	m->seen = seen_new(SEEN_MAX);
-	if (m->loop == NULL || m->events == NULL || m->seen == NULL) {
+	m->trouble = trouble_new();
+	if (m->loop == NULL || m->events == NULL || m->seen == NULL ||
+	    m->trouble == NULL) {
 		snprintf(err, MASTER_ERR, "out of memory");
 		return EX_OSERR;
 	}
@@ -426,6 +449,7 @@ master_fini(struct master *m)
 	publish_free(&m->publish);
 	master_state_close(m);
 	seen_free(&m->seen);
+	trouble_free(&m->trouble);
 	event_log_free(&m->events);
 	fd_close(&m->event_fd);
 	loop_free(&m->loop);

@@ -30,6 +30,7 @@ struct seen;
 struct store;
 struct store_author;
 struct supervise;
+struct trouble;
 
 #define MASTER_ERR 1024 /* room for an error line */
 
@@ -65,6 +66,8 @@ struct master {
 	bool quitting;			      /* the last of them was QUIT */
 
 	struct budget budget[STATS_ROWS]; /* of each process's events */
+	struct trouble *trouble;
+	bool keytab_told; /* 3109 came since the keeper's last READY */
 
 	/* the last reports of keeper and cloud agent */
 	struct msg_cloud_status cloud;
@@ -114,6 +117,11 @@ MUST_USE int master_settings_changed(struct master *m,
 
 /* Name of the credential that a role's requests travel with. */
 const char *master_credential_name(const struct conf *c, enum server_role r);
+
+/* For `rmsctl status`: the event befell this process, NULL ourselves. */
+PRINTF(4, 5)
+void master_trouble(struct master *m, const struct proc *p, uint32_t id,
+		    const char *fmt, ...);
 
 /* A message of a child; master_msg.c. */
 void master_on_msg(void *arg, struct proc *p, struct ipc_msg *m);

@@ -18,6 +18,7 @@
 #include "master/rollout.h"
 #include "master/seen.h"
 #include "master/supervise.h"
+#include "master/trouble.h"
 #include "shm/base/clock.h"
 #include "shm/identity.h"
 #include "shm/base/log.h"
@@ -52,8 +53,10 @@ tell_held(struct master *m, const struct proc *p)
 	struct event_args e = {.id = 2107, .process = name.text};
 
 	e.count = budget_held(budget_of(m, p), clock_mono_ns());
-	if (e.count > 0)
-		event_tell(m->events, &e);
+	if (e.count == 0)
+		return;
+	event_tell(m->events, &e);
+	master_trouble(m, p, 2107, "%llu events", (unsigned long long)e.count);
 }
 
 /* An event that a child's word makes due. */
@@ -80,6 +83,14 @@ on_ready(struct master *m, struct proc *p, const struct msg_set *set)
 			    role_name(p->role), p->slot, (int)p->pid,
 			    p->restarts == 0 ? "first start" : "started again");
 	p->set = set->number;
+	if (p->set == p->set_last)
+		trouble_over(m->trouble, stats_row_index(p->role, p->slot),
+			     2100);
+	/* The keeper tells 3109, when there is reason to, before READY. */
+	if (p->role == ROLE_KEEPER && !m->keytab_told)
+		trouble_over_all(m->trouble, 3109);
+	if (p->role == ROLE_KEEPER)
+		m->keytab_told = false;
 	rollout_look(m->rollout);
 	return 0;
 }
@@ -136,6 +147,22 @@ on_accuse(struct master *m, struct proc *from, const struct msg_accuse *in)
 
 /* --- events ------------------------------------------------------------ */
 
+/* What is told once, or held back, may go on: `rmsctl status` knows. */
+static void
+note_trouble(struct master *m, struct proc *p, const struct msg_event *in)
+{
+	unsigned row = stats_row_index(p->role, p->slot);
+
+	trouble_note(m->trouble, row, in->id, in->detail, clock_real_ns(),
+		     clock_mono_ns());
+	if (in->id == 1104) {
+		trouble_over_all(m->trouble, 3106);
+		trouble_over_all(m->trouble, 3107);
+	} else if (in->id == 3109) {
+		m->keytab_told = true;
+	}
+}
+
 static int
 on_event(struct master *m, struct proc *p, const struct msg_event *in)
 {
@@ -153,6 +180,7 @@ on_event(struct master *m, struct proc *p, const struct msg_event *in)
 
 	if (!event_from_child(in->id, p->role))
 		return -EPROTO;
+	note_trouble(m, p, in);
 	event_tell_limited(m->events, &e, budget_of(m, p), clock_mono_ns());
 	tell_held(m, p);
 	return 0;

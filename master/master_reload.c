@@ -23,6 +23,7 @@
 #include "master/rollout.h"
 #include "master/store.h"
 #include "master/supervise.h"
+#include "master/trouble.h"
 #include "shm/base/clock.h"
 #include "shm/base/fd.h"
 #include "shm/base/json.h"
@@ -166,6 +167,8 @@ reload_commit(struct master *m, struct reload *n)
 	master_supervise_conf(m, &sc);
 	supervise_tune(m->supervise, &sc);
 	control_regroup(m->control);
+	trouble_over(m->trouble, TROUBLE_MASTER, 2100);
+	trouble_over_all(m->trouble, 3108); /* the logs were opened anew */
 }
 
 static void
@@ -206,6 +209,7 @@ master_reload(struct master *m, const char *author, struct conf_errors *e_r)
 	if (r != 0) {
 		reload_drop(n);
 		reload_tell_refused(m, "", e_r, author);
+		master_trouble(m, NULL, 2100, "%s", e_r->text[0]);
 		free(n);
 		return r;
 	}
@@ -231,6 +235,21 @@ master_roll_out(struct master *m, const char *author, bool reload)
 	rollout_begin(m->rollout, publish_set_number(m->publish));
 }
 
+/* The lines are those of the processes without the set, in their order. */
+static void
+rollout_trouble(struct master *m, uint64_t set, const struct conf_errors *wrong)
+{
+	size_t line = 0;
+
+	for (size_t i = 0; i < supervise_count(m->supervise); i++) {
+		const struct proc *p = supervise_proc(m->supervise, i);
+
+		if (p->set < set &&
+		    line < MIN(wrong->n, ARRAY_LEN(wrong->text)))
+			master_trouble(m, p, 2100, "%s", wrong->text[line++]);
+	}
+}
+
 void
 master_on_rollout(void *arg, uint64_t set, const struct conf_errors *wrong)
 {
@@ -247,6 +266,7 @@ master_on_rollout(void *arg, uint64_t set, const struct conf_errors *wrong)
 		snprintf(text, sizeof(text), "set %llu is not everywhere: ",
 			 (unsigned long long)set);
 		reload_tell_refused(m, text, wrong, m->rollout_by);
+		rollout_trouble(m, set, wrong);
 	} else if (reload) {
 		snprintf(text, sizeof(text), "set %llu",
 			 (unsigned long long)set);
@@ -258,24 +278,32 @@ master_on_rollout(void *arg, uint64_t set, const struct conf_errors *wrong)
 
 /* --- rotated logs ------------------------------------------------------ */
 
+static void
+reopen_failed(struct master *m, const char *err)
+{
+	event_tellf(m->events, 3108, "%s", err);
+	master_trouble(m, NULL, 3108, "%s", err);
+}
+
 void
 master_reopen_logs(struct master *m)
 {
 	char err[MASTER_ERR];
 	int fd;
 
+	trouble_over_all(m->trouble, 3108);
 	if (logfile_open(m->conf.event_log.s, &fd, err, sizeof(err)) == 0) {
 		event_log_set_fd(m->events, fd);
 		fd_close(&m->event_fd);
 		m->event_fd = fd;
 	} else {
-		event_tellf(m->events, 3108, "%s", err);
+		reopen_failed(m, err);
 	}
 	if (logfile_open(m->conf.access_log.s, &fd, err, sizeof(err)) == 0) {
 		publish_use_access_log(m->publish, fd);
 		publish_access_log(m->publish, m->supervise);
 	} else {
-		event_tellf(m->events, 3108, "%s", err);
+		reopen_failed(m, err);
 	}
 	log_info("logs reopened");
 }
@@ -341,13 +369,16 @@ bring_table(struct master *m, unsigned *relays_r, char err[MASTER_ERR])
 {
 	int r = publish_table(m->publish, m->supervise, relays_r);
 
-	if (r == 0)
+	if (r == 0) {
+		trouble_over(m->trouble, TROUBLE_MASTER, 3001);
 		return 0;
+	}
 	snprintf(err, MASTER_ERR,
 		 "the authorization table could not be built: %s; the last one "
 		 "stays in force",
 		 strerror(-r));
 	event_tellf(m->events, 3001, "%s", err);
+	master_trouble(m, NULL, 3001, "%s", err);
 	return r;
 }
 

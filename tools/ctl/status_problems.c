@@ -31,7 +31,7 @@ PRINTF(2, 3)
 static void
 add(struct problems *p, const char *fmt, ...)
 {
-	char line[1024];
+	char line[2048];
 	va_list ap;
 
 	p->n++;
@@ -155,6 +155,44 @@ check_cloud(struct problems *p, const json_t *r)
 		add(p, "no address of the cloud is known yet");
 }
 
+/* "relay 0, relay 1" */
+static void
+names(const json_t *list, char *out, size_t size)
+{
+	const json_t *o;
+	struct sbuf b;
+	size_t i;
+
+	sbuf_init(&b, out, size);
+	json_array_foreach(list, i, o)
+	    sbuf_fmt(&b, "%s%s", i > 0 ? ", " : "",
+		     json_is_string(o) ? json_string_value(o) : "?");
+}
+
+/* What the connector remembers of its events. */
+static void
+check_memory(struct problems *p, const json_t *list)
+{
+	char who[256] = "";
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach(list, i, o)
+	{
+		uint64_t count = jget_u64(o, "count");
+		const char *reason = jget_str(o, "reason");
+
+		names(json_object_get(o, "processes"), who, sizeof(who));
+		add(p,
+		    "%s Event %" PRIu64 " of %s, %" PRIu64 " time%s since %s, "
+		    "last %s%s%s. %s",
+		    jget_str(o, "text"), jget_u64(o, "event"), who, count,
+		    count == 1 ? "" : "s", jget_str(o, "first"),
+		    jget_str(o, "last"), reason[0] != '\0' ? ": " : "", reason,
+		    jget_str(o, "remedy"));
+	}
+}
+
 size_t
 status_problems(const json_t *reply, void (*say)(void *arg, const char *line),
 		void *arg)
@@ -169,5 +207,6 @@ status_problems(const json_t *reply, void (*say)(void *arg, const char *line),
 	check_processes(&p, json_object_get(reply, "processes"));
 	check_organisation(&p, reply);
 	check_cloud(&p, reply);
+	check_memory(&p, json_object_get(reply, "problems"));
 	return p.n;
 }

@@ -690,6 +690,35 @@ test_status_names_everything_that_is_wrong(void **state)
 	assert_int_equal(RUN("{\"ok\":true}", "status"), CTL_WRONG);
 }
 
+/* All processes stand, and yet no request gets through. */
+static void
+test_status_names_what_the_connector_remembers(void **state)
+{
+	(void)state;
+	assert_int_equal(
+	    RUN("{\"ok\":true,\"state\":\"running\",\"processes\":[{\"role\":"
+		"\"relay\",\"slot\":0,\"state\":\"ready\",\"ready\":true}],"
+		"\"tenant\":{\"url\":\"https://t\"},\"table\":{\"entries\":1},"
+		"\"keeper\":{\"entries\":1},\"tokens\":[{\"name\":\"d\","
+		"\"state\":\"ok\",\"valid\":true}],\"cloud\":{\"addresses\":"
+		"[\"10.0.0.1\"]},\"problems\":[{\"event\":3107,\"text\":\"The "
+		"cloud cannot be reached.\",\"remedy\":\"Check routes.\","
+		"\"processes\":[\"relay 0\",\"relay 3\"],\"first\":\"T1\","
+		"\"last\":\"T2\",\"count\":12,\"reason\":\"timed out\"},"
+		"{\"event\":3101,\"text\":\"A process ended.\",\"remedy\":"
+		"\"Nothing.\",\"processes\":[\"keeper 0\"],\"first\":\"T3\","
+		"\"last\":\"T3\",\"count\":1,\"reason\":null}]}",
+		"status"),
+	    CTL_WRONG);
+	assert_says(out_text,
+		    "What is wrong:\n"
+		    "  * The cloud cannot be reached. Event 3107 of relay 0, "
+		    "relay 3, 12 times since T1, last T2: timed out. Check "
+		    "routes.\n"
+		    "  * A process ended. Event 3101 of keeper 0, 1 time since "
+		    "T3, last T3. Nothing.\n");
+}
+
 static void
 test_output_that_cannot_be_written_is_no_success(void **state)
 {
@@ -760,6 +789,7 @@ main(void)
 	    cmocka_unit_test(test_explain_of_an_account_that_came),
 	    cmocka_unit_test(test_status_with_one_thing_wrong),
 	    cmocka_unit_test(test_status_names_everything_that_is_wrong),
+	    cmocka_unit_test(test_status_names_what_the_connector_remembers),
 	    cmocka_unit_test(test_output_that_cannot_be_written_is_no_success),
 	};
 

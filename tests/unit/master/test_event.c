@@ -176,11 +176,15 @@ static void
 a_full_disk_is_an_event_once(void **state)
 {
 	int fd = open("/dev/full", O_WRONLY);
+	uint64_t since;
 
 	assert_true(fd >= 0);
 	event_log_set_fd(*state, fd);
+	assert_null(event_log_failing(*state, &since));
 	event_tellf(*state, 1100, "one");
 	assert_int_equal(told, 2);
+	assert_non_null(strstr(event_log_failing(*state, &since), "No space"));
+	assert_in_range(clock_real_ns() - since, 0, 60 * NS_PER_S);
 	assert_non_null(strstr(last, "\"id\":3108"));
 	event_tellf(*state, 1100, "two");
 	assert_int_equal(told, 3);

@@ -18,6 +18,7 @@
 #include "master/rollout.h"
 #include "master/seen.h"
 #include "master/supervise.h"
+#include "master/trouble.h"
 #include "shm/base/clock.h"
 #include "shm/base/loop.h"
 #include "shm/stats.h"
@@ -106,6 +107,7 @@ set_up(void **state)
 	m.loop = loop_new();
 	m.events = event_log_new();
 	m.seen = seen_new(100);
+	m.trouble = trouble_new();
 	stats = stats_new(&why);
 	m.supervise = supervise_new(m.loop, &c, stats, &ops, &m);
 	assert_non_null(m.supervise);
@@ -128,6 +130,7 @@ tear_down(void **state)
 	supervise_free(&m.supervise);
 	stats_free(&stats);
 	seen_free(&m.seen);
+	trouble_free(&m.trouble);
 	event_log_free(&m.events);
 	loop_free(&m.loop);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
@@ -544,6 +547,86 @@ a_liar_costs_the_others_nothing(void **state)
 	assert_in_range(told, 2, 10);
 }
 
+/* --- what is remembered ------------------------------------------------------
+ */
+
+static void
+on_view(void *arg, const struct trouble_view *v)
+{
+	sbuf_fmt(arg, "%u ", v->id);
+}
+
+static const char *
+troubles(void)
+{
+	static char ids[128];
+	struct sbuf b;
+
+	sbuf_init(&b, ids, sizeof(ids));
+	sbuf_str(&b, "");
+	trouble_each(m.trouble, clock_mono_ns(), on_view, &b);
+	return ids;
+}
+
+static void
+an_unreachable_cloud_is_remembered_until_it_is_back(void **state)
+{
+	struct proc *p = child(ROLE_RELAY, 0);
+
+	(void)state;
+	assert_string_equal(troubles(), "");
+	SAY(p, IPC_EVENT, event, {.id = 3107, .detail = S("timed out")});
+	SAY(child(ROLE_RELAY, 1), IPC_EVENT, event, {.id = 3106});
+	assert_string_equal(troubles(), "3106 3107 ");
+	SAY(p, IPC_EVENT, event, {.id = 1104});
+	assert_string_equal(troubles(), "");
+}
+
+/* Also when the event itself is one too many. */
+static void
+what_is_held_back_is_remembered(void **state)
+{
+	(void)state;
+	flood(child(ROLE_RELAY, 0), BUDGET_MAX + 1, true);
+	assert_string_equal(troubles(), "2107 ");
+	SAY(child(ROLE_RELAY, 0), IPC_EVENT, event, {.id = 3107});
+	SAY(child(ROLE_RELAY, 0), IPC_EVENT, event, {.id = 2104});
+	assert_string_equal(troubles(), "2104 2107 3107 ");
+}
+
+static void
+a_bad_keytab_is_remembered_until_one_is_good(void **state)
+{
+	struct proc *k = child(ROLE_KEEPER, 0);
+
+	(void)state;
+	k->set_first = 1;
+	k->set_last = 3;
+	SAY(k, IPC_EVENT, event, {.id = 3109, .detail = S("no such file")});
+	SAY(k, IPC_READY, set, {1});
+	assert_string_equal(troubles(), "3109 ");
+	SAY(k, IPC_EVENT, event, {.id = 3109, .detail = S("not a keytab")});
+	SAY(k, IPC_READY, set, {2});
+	assert_string_equal(troubles(), "3109 ");
+	SAY(k, IPC_READY, set, {3});
+	assert_string_equal(troubles(), "");
+}
+
+static void
+an_old_set_is_remembered_until_the_newest_is_taken(void **state)
+{
+	struct proc *p = child(ROLE_RELAY, 0);
+
+	(void)state;
+	master_trouble(&m, p, 2100, "refused");
+	p->set_first = 1;
+	p->set_last = 3;
+	SAY(p, IPC_READY, set, {2});
+	assert_string_equal(troubles(), "2100 ");
+	SAY(p, IPC_READY, set, {3});
+	assert_string_equal(troubles(), "");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -569,6 +652,10 @@ main(int argc, char **argv)
 	    T(false_events_do_not_fill_the_disk),
 	    T(what_was_held_back_is_told_as_a_number),
 	    T(a_liar_costs_the_others_nothing),
+	    T(an_unreachable_cloud_is_remembered_until_it_is_back),
+	    T(what_is_held_back_is_remembered),
+	    T(a_bad_keytab_is_remembered_until_one_is_good),
+	    T(an_old_set_is_remembered_until_the_newest_is_taken),
 	};
 
 	(void)argc;
