@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shm/base/fd.h"
@@ -84,6 +85,26 @@ lock_holder(int fd, char who[32])
 }
 
 /*
+ * A master that was killed may leave a child between fork and exec, which
+ * holds the lock until it execs or ends: so the next one tries a little.
+ */
+static int
+lock_wait(int fd)
+{
+	const struct timespec pause = {.tv_nsec = 20000000};
+	int r = -1;
+
+	for (int i = 0; i < 100; i++) {
+		r = flock(fd, LOCK_EX | LOCK_NB);
+		if (r == 0 || errno != EWOULDBLOCK)
+			break;
+		(void)nanosleep(&pause, NULL);
+		errno = EWOULDBLOCK;
+	}
+	return r;
+}
+
+/*
  * flock(), because LMDB's own fcntl locks are the process's and vanish with
  * any close of the file, and because this one ends with the process however
  * it ends.  The file stays: removing it would let two holders in.
@@ -99,7 +120,7 @@ store_lock_take(struct store *st, char *err)
 	if (st->lock_fd < 0)
 		return store_fail(err, -errno, "%s/master.lock: %s", st->dir,
 				  strerror(errno));
-	if (flock(st->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+	if (lock_wait(st->lock_fd) != 0) {
 		if (errno != EWOULDBLOCK)
 			return store_fail(err, -errno, "%s/master.lock: %s",
 					  st->dir, strerror(errno));
