@@ -344,7 +344,6 @@ def test_expired_ticket(private_lab, tmp_path):
     refused(lab, field(data), "expired", "fetches a new ticket")
 
 
-@pytest.mark.skipif(not keeper_peers.has_faketime(), reason="faketime is not installed")
 def test_clock_of_the_client_is_wrong(own):
     """Tickets of the right time, an authenticator of another."""
     code = (f"import sys; sys.path.insert(0, {os.path.dirname(soap.__file__)!r}); "
