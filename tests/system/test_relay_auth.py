@@ -346,6 +346,7 @@ def test_expired_ticket(private_lab, tmp_path):
 
 def test_clock_of_the_client_is_wrong(own):
     """Tickets of the right time, an authenticator of another."""
+    ticket(own)  # with a wrong clock the KDC would give none
     code = (f"import sys; sys.path.insert(0, {os.path.dirname(soap.__file__)!r}); "
             "import negotiate; print(negotiate.header('localhost'))")
     header = kdc_module.run(
