@@ -103,7 +103,7 @@ BINDING = b"tls-server-end-point:" + bytes(range(32))
 
 def test_binding_right(keeper):
     answer = keeper.step(k.token(binding=BINDING), binding=BINDING)
-    assert answer["outcome"] == "ok" and answer["bound"]
+    assert answer["outcome"] == "ok" and answer["bound"] and not answer["bound_before"]
 
 
 def test_binding_wrong(keeper):
@@ -114,6 +114,52 @@ def test_binding_wrong(keeper):
 def test_binding_none(keeper):
     answer = keeper.step(k.token(), binding=BINDING)
     assert answer["outcome"] == "ok" and not answer["bound"]
+
+
+OTHERS = [b"tls-server-end-point:" + bytes([i]) * 32 for i in range(1, 8)]
+
+
+@pytest.mark.parametrize("mech", [k.SPNEGO, k.KRB5])
+@pytest.mark.parametrize("which", [0, 6])
+def test_binding_to_a_further_certificate(keeper, mech, which):
+    """A balancer's, the old or the new one; told apart from our own."""
+    client = k.client(mech=mech, binding=OTHERS[which])
+    data = client.step()
+    answer = keeper.step(data, binding=BINDING, further=OTHERS, must_bind=True)
+    assert answer["outcome"] == "ok" and answer["bound"] and answer["bound_before"]
+    client.step(bytes.fromhex(answer["token"]))
+    assert client.complete
+    # Each of the tries saw the authenticator; it is used up all the same.
+    refused(keeper.step(data, binding=BINDING, further=OTHERS), "replay")
+    refused(keeper.step(data, binding=OTHERS[which]), "replay")
+
+
+def test_binding_without_own_certificate(keeper):
+    """A plain listener behind somebody who ends TLS."""
+    answer = keeper.step(k.token(binding=OTHERS[0]), further=OTHERS[:1], must_bind=True)
+    assert answer["outcome"] == "ok" and answer["bound_before"]
+    refused(keeper.step(k.token(binding=BINDING), further=OTHERS, must_bind=True), "bad-binding")
+
+
+def test_binding_must_be_there(keeper):
+    for options in ({"binding": BINDING}, {"further": OTHERS}, {}):
+        refused(keeper.step(k.token(), must_bind=True, **options), "not-bound")
+    refused(keeper.step(k.token(binding=OTHERS[0]), binding=BINDING, must_bind=True),
+            "bad-binding")
+    answer = keeper.step(k.token(binding=BINDING), binding=BINDING, must_bind=True)
+    assert answer["outcome"] == "ok" and answer["bound"] and not answer["bound_before"]
+
+
+def test_binding_in_a_second_leg(keeper):
+    def second(data, **options):
+        number = keeper.new_id()
+        keeper.step(k.spnego_init([k.OID_KRB5]), number=number, **options)
+        return keeper.step(k.spnego_answer(data), number=number, first=False, **options)
+    options = {"binding": BINDING, "further": OTHERS[:1]}
+    answer = second(k.token(mech=k.KRB5, binding=BINDING), must_bind=True, **options)
+    assert answer["outcome"] == "ok" and answer["bound"] and not answer["bound_before"]
+    refused(second(k.token(mech=k.KRB5), must_bind=True, **options), "not-bound")
+    refused(second(k.token(mech=k.KRB5, binding=OTHERS[0]), **options), "bad-binding")
 
 
 # --- who is not, and why -----------------------------------------------------
