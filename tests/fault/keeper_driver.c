@@ -10,6 +10,7 @@
  *
  *	set NAME VALUE		a directive
  *	keytab FILE|-		of the next set
+ *	news FILE		the keytab's file has changed
  *	key INDEX FILE|-	of the next set
  *	start			the keeper
  *	apply			send a set
@@ -537,6 +538,8 @@ command(char *line)
 		cmd_set(name, rest + at);
 	} else if (strcmp(word, "keytab") == 0) {
 		cmd_file(d.keytab, sizeof(d.keytab), rest);
+	} else if (strcmp(word, "news") == 0) {
+		send_file(IPC_KEYTAB_NEWS, NULL, 0, rest);
 	} else if (strcmp(word, "key") == 0) {
 		NEED(sscanf(rest, "%u %n", &a, &at) == 1 &&
 		     a < CONF_LISTENERS_MAX);

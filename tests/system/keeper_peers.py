@@ -230,6 +230,11 @@ class Keeper:
         self.wait("ready")
         return self.wait("status")
 
+    def news(self, keytab):
+        """The keytab's file has changed, and nothing else."""
+        self.say("news", keytab)
+        return self.wait("status")
+
     def step(self, data, slot=0, number=None, first=True, binding=b"", deadline=10000,
              further=(), must_bind=False):
         """Sends one leg and waits for the answer.  binding is the connection's

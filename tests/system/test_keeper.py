@@ -347,6 +347,28 @@ def test_bad_keytab_keeps_the_last_good_one(keeper, kdc, how):
     assert keeper.step(k.token())["outcome"] == "ok"
 
 
+def test_keytab_changes_between_sets(run, kdc):
+    """Also between the legs of an exchange."""
+    keeper = run(keytab="old")
+    number = keeper.new_id()
+    assert keeper.step(k.spnego_init([k.OID_KRB5]), number=number)["outcome"] == "continue"
+    assert keeper.news(kdc.keytab("good"))["entries"] == 2
+    answer = keeper.step(k.spnego_answer(k.token(mech=k.KRB5)), number=number, first=False)
+    assert answer["outcome"] == "ok"
+    told = keeper.wait("event", id=1105)["detail"]
+    aes = [f"{k.SERVICE}@{k.REALM} kvno {n} aes{bits}-cts-hmac-sha1-96"
+           for n in (2, 1) for bits in (256, 128)]
+    assert told == f"new: {aes[0]}, and {aes[1]}, gone: {aes[2]}, and {aes[3]}"
+    keeper.news(kdc.keytab("good"))
+    assert keeper.wait("event", id=1105)["detail"] == "the same principals, versions and types"
+
+
+def test_bad_news_of_the_keytab(keeper, kdc):
+    assert keeper.news(kdc.write("bad.keytab", b"x" * 99))["entries"] == 2
+    assert "stays in force" in keeper.wait("event", id=3109)["detail"]
+    assert keeper.step(k.token())["outcome"] == "ok"
+
+
 def test_keytab_may_be_gone(keeper, kdc, tmp_path):
     """The keys are in memory: no file is needed for an accept."""
     path = tmp_path / "x.keytab"
