@@ -129,8 +129,96 @@ MUST_USE int store_server_find(struct store *st, const char *subject_or_id,
 			       struct store_server *out_r);
 size_t store_servers_count(struct store *st);
 
+/* The same from the first number above `after` on. */
+MUST_USE int store_servers_from(struct store *st, uint32_t after,
+				int (*fn)(void *arg,
+					  const struct store_server *s),
+				void *arg);
+
 /* The snapshot of the present generation.  Descriptor (caller's) or -errno. */
 MUST_USE int store_table_build(struct store *st);
+
+/* --- edits of the list, which somebody may object to ------------------ */
+/* How the records of an import meet the entries that are there. */
+enum store_merge {
+	STORE_MERGE_ADD,     /* one that differs from its entry is an error */
+	STORE_MERGE_UPDATE,  /* its entry becomes like it */
+	STORE_MERGE_REPLACE, /* and an entry that no record names goes */
+};
+
+/* What an edit comes to, known before it is committed. */
+struct store_effect {
+	size_t added, changed, removed;
+	size_t same;	/* records of an import that change nothing */
+	size_t expired; /* of them, records whose end has passed already */
+	size_t before, after;	      /* entries */
+	bool live_before, live_after; /* one that has not expired */
+	size_t wide;		      /* see below */
+	struct store_server first_wide;
+};
+/*
+ * wide counts the entries that this edit gives a well-known wide group
+ * (wide.h) the role exchange by, or for longer than before; one that has it
+ * already and keeps it, whatever else is changed, does not count.
+ */
+
+/* Where an import's records come from and its faults go to.  All are called
+ * again from the start when the transaction has to run again. */
+struct store_import {
+	enum store_merge merge;
+	const char *from; /* for the history: name of a file */
+	/* To the first record.  No fault is known yet. */
+	void (*rewind)(void *arg);
+	/* 1 with the next one and its line, 0 after the last, -errno. */
+	int (*next)(void *arg, struct store_server *s_r, uint32_t *line_r);
+	/* A record that cannot be taken: the import fails with -EINVAL when
+	 * all have been looked at. */
+	void (*bad)(void *arg, uint32_t line, const char *why);
+	/* A change that is made; was NULL: added, now NULL: removed.  May be
+	 * NULL. */
+	void (*note)(void *arg, const struct store_server *was,
+		     const struct store_server *now);
+	void *arg;
+};
+
+enum store_edit_kind {
+	STORE_EDIT_ADD,	   /* in */
+	STORE_EDIT_UPDATE, /* which; those of in that `fields` names */
+	STORE_EDIT_REMOVE, /* which */
+	STORE_EDIT_IMPORT, /* import */
+};
+enum store_field {
+	STORE_FIELD_ROLE = 1,
+	STORE_FIELD_NAME = 2,
+	STORE_FIELD_NOTE = 4,
+	STORE_FIELD_EXPIRES = 8,
+};
+
+struct store_edit {
+	enum store_edit_kind kind;
+	const struct store_server *in;
+	unsigned fields;
+	const char *which; /* number or subject */
+	const struct store_import *import;
+	bool dry_run; /* everything but the commit */
+	/*
+	 * Asked when all is known and nothing committed.  Not 0: -errno with
+	 * a line in err, and nothing is changed.
+	 */
+	int (*judge)(void *arg, const struct store_edit *e,
+		     char err[STORE_ERR]);
+	void *arg;
+	/* results, valid from judge() on */
+	struct store_effect effect;
+	struct store_server server; /* added, updated or removed */
+};
+/*
+ * One edit, whole or not at all: 0 or -errno with a line in err.  -ENOENT and
+ * -EEXIST as for the single calls above; -EINVAL when records are bad;
+ * -ENOSPC above TABLE_ENTRIES_MAX; what judge() said.
+ */
+MUST_USE int store_edit(struct store *st, struct store_edit *e,
+			const struct store_author *who, char err[STORE_ERR]);
 
 /* --- history --------------------------------------------------------- */
 /* The last 10,000 changes are kept, each with all that undoing it needs. */

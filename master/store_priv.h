@@ -160,6 +160,9 @@ MUST_USE int store_read_get(struct store_read *rd, enum store_db db,
 typedef int store_row_fn(void *arg, struct slice key, struct slice value);
 MUST_USE int store_read_each(struct store_read *rd, enum store_db db,
 			     store_row_fn *fn, void *arg);
+/* The same from the first key that is not before `from`. */
+MUST_USE int store_read_from(struct store_read *rd, enum store_db db,
+			     struct slice from, store_row_fn *fn, void *arg);
 
 /* --- store_history.c -------------------------------------------------- */
 /* Writes tx->log as a row.  last: the row with author and text. */
@@ -178,9 +181,36 @@ MUST_USE int store_cred_number(struct store_read *rd, const char *name,
 			       uint32_t *id_r);
 
 /* --- store_servers.c --------------------------------------------------- */
+struct store_subject; /* below */
+
 /* What store_server_add() does, within a transaction (for batches). */
 MUST_USE int store_server_add_tx(struct store_tx *tx,
 				 const struct store_server *in, uint32_t *id_r);
+/* Is everything of it as it may be?  *s_r is its subject. */
+MUST_USE int store_server_check(const struct store_server *in,
+				struct store_subject *s_r, char *err);
+/* The entry of that subject.  -ENOENT without a line. */
+MUST_USE int store_server_by_subject(struct store_read *rd,
+				     const struct store_subject *s,
+				     struct store_server *out_r);
+/* By number or subject.  -ENOENT, -EINVAL with a line. */
+MUST_USE int store_server_by_text(struct store_read *rd, const char *text,
+				  struct store_server *out_r, char *err);
+/* Writes record and index of in->id; in->added is kept. */
+MUST_USE int store_server_put_tx(struct store_tx *tx,
+				 const struct store_server *in,
+				 const struct store_subject *s);
+MUST_USE int store_server_del_tx(struct store_tx *tx,
+				 const struct store_server *there);
+/* Says `verb` and the entry as the transaction's text for people. */
+void store_server_what(struct store_tx *tx, const char *verb,
+		       const struct store_server *s);
+/* All of them from number `from` on, as store_servers_each(). */
+MUST_USE int store_servers_walk(struct store_read *rd, uint32_t from,
+				int (*fn)(void *arg,
+					  const struct store_server *s),
+				void *arg);
+MUST_USE int store_servers_number(struct store_tx *tx, size_t *n_r);
 
 /* --- store_subject.c --------------------------------------------------- */
 /* LMDB's largest key is 511 bytes, one of which is the kind. */

@@ -107,8 +107,9 @@ check_text(const char *what, const char *s, size_t size, char *err)
 			  what, fault, size - 1);
 }
 
-static int
-check_new(const struct store_server *in, struct store_subject *s, char *err)
+int
+store_server_check(const struct store_server *in, struct store_subject *s,
+		   char *err)
 {
 	int r;
 
@@ -147,8 +148,8 @@ fail_exists(struct store_tx *tx, struct slice index, const char *subject)
 		    id);
 	return store_fail(
 	    tx->err, -EEXIST,
-	    "%.*s is server %u already, with the role %s; remove that one "
-	    "first to change it",
+	    "%.*s is server %u already, with the role %s; `rmsctl servers "
+	    "update` changes it",
 	    300, subject, id, server_role_name(there.role));
 }
 
@@ -162,8 +163,8 @@ fail_full(struct store_tx *tx)
 	    TABLE_ENTRIES_MAX);
 }
 
-static int
-servers_number(struct store_tx *tx, size_t *n_r)
+int
+store_servers_number(struct store_tx *tx, size_t *n_r)
 {
 	MDB_stat ms;
 	int rc = mdb_stat(tx->txn, tx->st->db[DB_SERVERS], &ms);
@@ -176,8 +177,9 @@ servers_number(struct store_tx *tx, size_t *n_r)
 }
 
 /* subject may be longer than the line for the history is: cut there. */
-static void
-what_server(struct store_tx *tx, const char *verb, const struct store_server *s)
+void
+store_server_what(struct store_tx *tx, const char *verb,
+		  const struct store_server *s)
 {
 	tx->what.len = 0; /* a batch writes its own at the end */
 	sbuf_fmt(&tx->what, "%s server %u: %.*s role %s", verb, s->id, 200,
@@ -191,9 +193,9 @@ what_server(struct store_tx *tx, const char *verb, const struct store_server *s)
 			 (unsigned long long)s->expires);
 }
 
-static int
-record_put(struct store_tx *tx, uint32_t id, const struct store_server *in,
-	   const struct store_subject *s)
+int
+store_server_put_tx(struct store_tx *tx, const struct store_server *in,
+		    const struct store_subject *s)
 {
 	uint8_t mem[SUBJECT_MAX + 2 * TABLE_NAME_MAX + 64];
 	struct slice key = {(const char *)s->key, s->len};
@@ -207,17 +209,17 @@ record_put(struct store_tx *tx, uint32_t id, const struct store_server *in,
 	pack_u8(&k, (uint8_t)s->kind);
 	pack_u8(&k, (uint8_t)in->role);
 	pack_u64(&k, in->expires);
-	pack_u64(&k, tx->when);
+	pack_u64(&k, in->added);
 	pack_slice(&k, key);
 	pack_str(&k, in->name);
 	pack_str(&k, in->note);
 	BUG_ON(k.full);
-	r = store_tx_put(tx, DB_SERVERS, store_id_slice(id, &idmem),
+	r = store_tx_put(tx, DB_SERVERS, store_id_slice(in->id, &idmem),
 			 (struct slice){(char *)k.p, k.len});
 	if (r != 0)
 		return r;
 	return store_tx_put(tx, DB_SUBJECTS, index_key(s->kind, key, &imem),
-			    store_id_slice(id, &idmem));
+			    store_id_slice(in->id, &idmem));
 }
 
 int
@@ -229,7 +231,7 @@ store_server_add_tx(struct store_tx *tx, const struct store_server *in,
 	struct index_key imem;
 	struct slice key, there;
 	size_t n;
-	int r = check_new(in, &s, tx->err);
+	int r = store_server_check(in, &s, tx->err);
 
 	if (r != 0)
 		return r;
@@ -240,16 +242,17 @@ store_server_add_tx(struct store_tx *tx, const struct store_server *in,
 			 &there);
 	if (r == 0)
 		return fail_exists(tx, there, now.subject);
-	if (r != -ENOENT || (r = servers_number(tx, &n)) != 0)
+	if (r != -ENOENT || (r = store_servers_number(tx, &n)) != 0)
 		return r;
 	if (n >= TABLE_ENTRIES_MAX)
 		return fail_full(tx);
 	r = store_tx_number(tx, "server", &now.id);
 	if (r != 0)
 		return r;
-	what_server(tx, "add", &now);
+	store_server_what(tx, "add", &now);
 	*id_r = now.id;
-	return record_put(tx, now.id, in, &s);
+	now.added = tx->when;
+	return store_server_put_tx(tx, &now, &s);
 }
 
 struct add_args {
@@ -280,32 +283,38 @@ store_server_add(struct store *st, const struct store_server *in,
 /* --- finding and removing
  * ------------------------------------------------------ */
 
-/* By number or subject.  -ENOENT and -EINVAL with err. */
-static int
-find(struct store_read *rd, const char *text, struct store_server *s_r,
-     char *err)
+int
+store_server_by_subject(struct store_read *rd, const struct store_subject *s,
+			struct store_server *out_r)
 {
-	struct slice t = slice_of(text), v;
-	struct store_subject s;
+	struct slice key = {(const char *)s->key, s->len}, v;
 	struct index_key mem;
+	int r =
+	    store_read_get(rd, DB_SUBJECTS, index_key(s->kind, key, &mem), &v);
+
+	if (r != 0)
+		return r;
+	r = server_get(rd, store_id_of(v), out_r);
+	return r == -ENOENT ? -EUCLEAN : r; /* an index of nothing */
+}
+
+int
+store_server_by_text(struct store_read *rd, const char *text,
+		     struct store_server *s_r, char *err)
+{
+	struct slice t = slice_of(text);
+	struct store_subject s;
 	uint64_t id;
 	int r;
 
-	if (str_u64(t, UINT32_MAX, &id) != 0) {
+	if (str_u64(t, UINT32_MAX, &id) == 0) {
+		r = server_get(rd, (uint32_t)id, s_r);
+	} else {
 		r = store_subject_parse(t, &s, err);
 		if (r != 0)
 			return r;
-		r = store_read_get(
-		    rd, DB_SUBJECTS,
-		    index_key(s.kind,
-			      (struct slice){(const char *)s.key, s.len}, &mem),
-		    &v);
-		id = r == 0 ? store_id_of(v) : 0;
-	} else {
-		r = 0;
+		r = store_server_by_subject(rd, &s, s_r);
 	}
-	if (r == 0)
-		r = server_get(rd, (uint32_t)id, s_r);
 	if (r == -ENOENT)
 		return store_fail(
 		    err, r,
@@ -327,27 +336,22 @@ store_server_find(struct store *st, const char *subject_or_id,
 
 	if (r != 0)
 		return r;
-	r = find(&rd, subject_or_id, out_r, err);
+	r = store_server_by_text(&rd, subject_or_id, out_r, err);
 	store_read_end(&rd);
 	return r == -EINVAL ? -ENOENT : r;
 }
 
-static int
-server_remove(struct store_tx *tx, void *arg)
+int
+store_server_del_tx(struct store_tx *tx, const struct store_server *there)
 {
-	struct store_read rd = {.st = tx->st, .txn = tx->txn};
 	struct store_subject s;
-	struct store_server there;
 	struct store_id_key idmem;
 	struct index_key imem;
-	int r = find(&rd, arg, &there, tx->err);
+	int r = store_subject_parse(slice_of(there->subject), &s, tx->err);
 
 	if (r == 0)
-		r = store_subject_parse(slice_of(there.subject), &s, tx->err);
-	if (r != 0)
-		return r;
-	what_server(tx, "remove", &there);
-	r = store_tx_del(tx, DB_SERVERS, store_id_slice(there.id, &idmem));
+		r = store_tx_del(tx, DB_SERVERS,
+				 store_id_slice(there->id, &idmem));
 	if (r != 0)
 		return r;
 	r = store_tx_del(tx, DB_SUBJECTS,
@@ -359,7 +363,20 @@ server_remove(struct store_tx *tx, void *arg)
 		   : store_fail(tx->err, -EUCLEAN,
 				"the store's index lacks server %u; restore "
 				"the store from a backup",
-				there.id);
+				there->id);
+}
+
+static int
+server_remove(struct store_tx *tx, void *arg)
+{
+	struct store_read rd = {.st = tx->st, .txn = tx->txn};
+	struct store_server there;
+	int r = store_server_by_text(&rd, arg, &there, tx->err);
+
+	if (r != 0)
+		return r;
+	store_server_what(tx, "remove", &there);
+	return store_server_del_tx(tx, &there);
 }
 
 int
@@ -396,19 +413,41 @@ each_one(void *arg, struct slice key, struct slice value)
 }
 
 int
-store_servers_each(struct store *st,
+store_servers_walk(struct store_read *rd, uint32_t from,
 		   int (*fn)(void *arg, const struct store_server *s),
 		   void *arg)
 {
 	struct each e = {fn, arg};
-	struct store_read rd;
-	int r = store_read_begin(st, &rd);
+	struct store_id_key mem;
 
+	return store_read_from(rd, DB_SERVERS, store_id_slice(from, &mem),
+			       each_one, &e);
+}
+
+int
+store_servers_from(struct store *st, uint32_t after,
+		   int (*fn)(void *arg, const struct store_server *s),
+		   void *arg)
+{
+	struct store_read rd;
+	int r;
+
+	if (after == UINT32_MAX)
+		return 0;
+	r = store_read_begin(st, &rd);
 	if (r != 0)
 		return r;
-	r = store_read_each(&rd, DB_SERVERS, each_one, &e);
+	r = store_servers_walk(&rd, after + 1, fn, arg);
 	store_read_end(&rd);
 	return r;
+}
+
+int
+store_servers_each(struct store *st,
+		   int (*fn)(void *arg, const struct store_server *s),
+		   void *arg)
+{
+	return store_servers_from(st, 0, fn, arg);
 }
 
 static size_t

@@ -383,13 +383,22 @@ int
 store_read_each(struct store_read *rd, enum store_db db, store_row_fn *fn,
 		void *arg)
 {
+	return store_read_from(rd, db, (struct slice){"", 0}, fn, arg);
+}
+
+int
+store_read_from(struct store_read *rd, enum store_db db, struct slice from,
+		store_row_fn *fn, void *arg)
+{
 	MDB_cursor *c;
-	MDB_val k, v;
+	MDB_val k = val_of(from), v;
 	int r = 0, rc = mdb_cursor_open(rd->txn, rd->st->db[db], &c);
 
 	if (rc != 0)
 		return read_fail(rc);
-	for (rc = mdb_cursor_get(c, &k, &v, MDB_FIRST); rc == 0 && r == 0;
+	for (rc = mdb_cursor_get(c, &k, &v,
+				 from.len == 0 ? MDB_FIRST : MDB_SET_RANGE);
+	     rc == 0 && r == 0;
 	     rc = r == 0 ? mdb_cursor_get(c, &k, &v, MDB_NEXT) : 0)
 		r = fn(arg, slice_of_val(&k), slice_of_val(&v));
 	mdb_cursor_close(c);

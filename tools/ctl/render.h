@@ -8,6 +8,7 @@
 #include "tools/ctl/ctl.h"
 
 void render_servers_list(struct ctl *c, const json_t *reply);
+void render_servers_update(struct ctl *c, const json_t *reply);
 void render_servers_add(struct ctl *c, const json_t *reply);
 void render_servers_remove(struct ctl *c, const json_t *reply);
 void render_credentials_list(struct ctl *c, const json_t *reply);

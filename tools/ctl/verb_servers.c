@@ -13,6 +13,7 @@
 #include "tools/ctl/ask.h"
 #include "tools/ctl/date.h"
 #include "tools/ctl/jget.h"
+#include "tools/ctl/pages.h"
 #include "tools/ctl/render.h"
 #include "tools/ctl/text.h"
 
@@ -66,10 +67,55 @@ render_servers_list(struct ctl *c, const json_t *reply)
 	cols_free(&t);
 }
 
+/* Pages as one JSON object that is never whole in memory. */
+struct listing {
+	struct ctl *c;
+	size_t pages, entries;
+};
+
+static int
+put_json_page(void *arg, const json_t *reply)
+{
+	struct listing *l = arg;
+	const json_t *s;
+	size_t i;
+
+	if (l->pages++ == 0)
+		fprintf(l->c->out,
+			"{\n  \"ok\": true,\n  \"generation\": %" PRIu64
+			",\n  \"servers\": [",
+			jget_u64(reply, "generation"));
+	json_array_foreach(json_object_get(reply, "servers"), i, s)
+	{
+		fputs(l->entries++ == 0 ? "\n    " : ",\n    ", l->c->out);
+		(void)json_dumpf(s, l->c->out, 0);
+	}
+	return CTL_OK;
+}
+
+/* Each page has its own columns and heads. */
+static int
+put_text_page(void *arg, const json_t *reply)
+{
+	struct listing *l = arg;
+
+	if (l->pages++ == 0 ||
+	    json_array_size(json_object_get(reply, "servers")) > 0)
+		render_servers_list(l->c, reply);
+	return CTL_OK;
+}
+
 int
 verb_servers_list(struct ctl *c)
 {
-	return ask_show(c, conn_new("servers list"), render_servers_list);
+	struct listing l = {.c = c};
+	struct pages p = {.fn = c->json ? put_json_page : put_text_page,
+			  .arg = &l};
+	int r = pages_each(c, &p);
+
+	if (c->json && r == CTL_OK)
+		fprintf(c->out, "%s]\n}\n", l.entries > 0 ? "\n  " : "");
+	return r;
 }
 
 /* How far the new list has come. */
@@ -88,6 +134,16 @@ put_reach(struct ctl *c, const json_t *reply)
 			n, n == 1 ? "" : "s", jget_u64(reply, "generation"));
 }
 
+static void
+put_warning(struct ctl *c, const char *warning)
+{
+	if (warning[0] == '\0')
+		return;
+	fputs("Warning: ", c->out);
+	text_put(c->out, warning);
+	fputc('\n', c->out);
+}
+
 void
 render_servers_add(struct ctl *c, const json_t *reply)
 {
@@ -98,22 +154,36 @@ render_servers_add(struct ctl *c, const json_t *reply)
 	fprintf(c->out, " may use the connector with the role %s.\n",
 		jget_str(reply, "role"));
 	put_reach(c, reply);
-	if (warning[0] != '\0') {
-		fputs("Warning: ", c->out);
-		text_put(c->out, warning);
-		fputc('\n', c->out);
-	}
+	put_warning(c, warning);
 }
 
-/*
- * A principal, or a SID that is no well-known group: nothing tells whether a
- * SID is a group's, but a principal always is a single account.
- */
+void
+render_servers_update(struct ctl *c, const json_t *reply)
+{
+	const char *expires = jget_str(reply, "expires");
+
+	fprintf(c->out, "Entry %" PRIu64 ": ", jget_u64(reply, "entry"));
+	text_put(c->out, jget_str(reply, "subject"));
+	if (!jget_bool(reply, "changed")) {
+		fputs(" is so already; nothing was changed.\n", c->out);
+		return;
+	}
+	fprintf(c->out, " has the role %s", jget_str(reply, "role"));
+	if (expires[0] != '\0')
+		fprintf(c->out, " until %.19s UTC", expires);
+	fputs(".\n", c->out);
+	put_reach(c, reply);
+	put_warning(c, jget_str(reply, "warning"));
+}
+
+/* Nothing tells whether a SID is a group's, nor what is behind a number, but
+ * a principal always is a single account. */
 static bool
 is_single_account(const char *subject)
 {
 	return strncmp(subject, "S-1-", 4) != 0 &&
-	       strncmp(subject, "cert:", 5) != 0;
+	       strncmp(subject, "cert:", 5) != 0 &&
+	       strpbrk(subject, "@\\") != NULL;
 }
 
 static void
@@ -156,6 +226,14 @@ role_is_known(const char *role)
 	       strcmp(role, "sharepoint") == 0 || strcmp(role, "fci") == 0;
 }
 
+static int
+no_such_role(struct ctl *c, const char *role)
+{
+	return ctl_fail(c, CTL_USAGE,
+			"there is no role %.40s: exchange, sharepoint or fci",
+			role);
+}
+
 int
 verb_servers_add(struct ctl *c)
 {
@@ -166,10 +244,7 @@ verb_servers_add(struct ctl *c)
 	struct conn *k;
 
 	if (!role_is_known(role))
-		return ctl_fail(
-		    c, CTL_USAGE,
-		    "there is no role %.40s: exchange, sharepoint or fci",
-		    role);
+		return no_such_role(c, role);
 	if (expires != NULL && expires_text(c, expires, when) != CTL_OK)
 		return CTL_USAGE;
 	k = conn_new("servers add");
@@ -184,6 +259,58 @@ verb_servers_add(struct ctl *c)
 		warn_exchange(c, role, c->args->pos[0]);
 	}
 	return ask_show(c, k, render_servers_add);
+}
+
+/* --expires of an update: "never" is a value of its own. */
+static int
+update_expires(struct ctl *c, struct conn *k, const char *expires)
+{
+	char when[TEXT_MAX];
+
+	if (expires == NULL)
+		return CTL_OK;
+	if (strcmp(expires, "never") == 0 || expires[0] == '\0') {
+		conn_arg(k, "expires", "");
+		return CTL_OK;
+	}
+	if (expires_text(c, expires, when) != CTL_OK)
+		return CTL_USAGE;
+	conn_arg(k, "expires", when);
+	return CTL_OK;
+}
+
+int
+verb_servers_update(struct ctl *c)
+{
+	const char *const *o = c->args->opt;
+	const char *role = o[CTL_O_servers_update_role];
+	const char *name = o[CTL_O_servers_update_name];
+	const char *note = o[CTL_O_servers_update_note];
+	const char *expires = o[CTL_O_servers_update_expires];
+	struct conn *k;
+
+	if (role == NULL && name == NULL && note == NULL && expires == NULL)
+		return ctl_fail(c, CTL_USAGE,
+				"nothing to change: give --role, --name, "
+				"--note or --expires");
+	if (role != NULL && !role_is_known(role))
+		return no_such_role(c, role);
+	k = conn_new("servers update");
+	if (k != NULL) {
+		conn_arg(k, "subject", c->args->pos[0]);
+		conn_arg(k, "role", role);
+		conn_arg(k, "name", name);
+		conn_arg(k, "note", note);
+		if (o[CTL_O_servers_update_force] != NULL)
+			conn_arg(k, "force", "1");
+		if (update_expires(c, k, expires) != CTL_OK) {
+			conn_free(&k);
+			return CTL_USAGE;
+		}
+		if (role != NULL)
+			warn_exchange(c, role, c->args->pos[0]);
+	}
+	return ask_show(c, k, render_servers_update);
 }
 
 void

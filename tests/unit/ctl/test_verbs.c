@@ -761,6 +761,98 @@ teardown(void **state)
 	return rmdir(dir);
 }
 
+/* --- the list in pages --------------------------------------------------- */
+
+/* Serves one request after the other from a single socket. */
+static pid_t
+serve_all(const char *const *json, size_t n)
+{
+	static char bytes[8192];
+	int fd = listen_at(sock), c;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		for (size_t i = 0; i < n; i++) {
+			c = accept(fd, NULL, NULL);
+			if (c < 0)
+				_exit(1);
+			read_request(c);
+			if (send(c, bytes, frame(bytes, json[i]),
+				 MSG_NOSIGNAL) < 0)
+				_exit(1);
+			close(c);
+		}
+		_exit(0);
+	}
+	close(fd);
+	return pid;
+}
+
+#define PAGE1                                                                 \
+	"{\"ok\":true,\"generation\":7,\"next\":3,\"servers\":[{\"entry\":3," \
+	"\"subject\":\"a@R\",\"role\":\"fci\"}]}"
+#define PAGE2                                                        \
+	"{\"ok\":true,\"generation\":7,\"next\":null,\"servers\":[{" \
+	"\"entry\":9,\"subject\":\"b@R\",\"role\":\"exchange\"}]}"
+
+static int
+run_pages(const char *const *json, size_t n, const char *format)
+{
+	pid_t pid = serve_all(json, n);
+	int r = format != NULL ? run(format, "servers", "list", NULL)
+			       : run("servers", "list", NULL);
+
+	waitpid(pid, NULL, 0);
+	return r;
+}
+
+static void
+test_list_in_pages(void **state)
+{
+	static const char *const two[] = {PAGE1, PAGE2};
+	json_t *v;
+
+	(void)state;
+	assert_int_equal(run_pages(two, 2, NULL), CTL_OK);
+	assert_sent("servers list|after=3|limit=2000|");
+	assert_says(out_text, "a@R");
+	assert_says(out_text, "b@R");
+	assert_int_equal(run_pages(two, 2, "--json"), CTL_OK);
+	v = json_loads(out_text, 0, NULL);
+	assert_non_null(v);
+	assert_int_equal(json_integer_value(json_object_get(v, "generation")),
+			 7);
+	assert_int_equal(json_array_size(json_object_get(v, "servers")), 2);
+	json_decref(v);
+}
+
+static void
+test_list_that_goes_in_circles(void **state)
+{
+	static const char *const circle[] = {PAGE1, PAGE1};
+
+	(void)state;
+	assert_int_equal(run_pages(circle, 2, NULL), CTL_UNREACHABLE);
+	assert_says(err_text, "in circles");
+}
+
+static void
+test_servers_update(void **state)
+{
+	static const char reply[] =
+	    "{\"ok\":true,\"entry\":4,\"subject\":\"a@R\",\"role\":\"fci\","
+	    "\"changed\":true,\"relays\":2,\"generation\":8,\"expires\":null}";
+
+	(void)state;
+	assert_int_equal(RUN(reply, "servers", "update", "4", "-r", "fci",
+			     "--expires", "never", "--note", ""),
+			 CTL_OK);
+	assert_sent("servers update|subject=4|role=fci|note=|expires=|");
+	assert_says(out_text, "Entry 4: a@R has the role fci.\n");
+	assert_int_equal(run("servers", "update", "4", NULL), CTL_USAGE);
+}
+
 int
 main(void)
 {
@@ -791,6 +883,9 @@ main(void)
 	    cmocka_unit_test(test_status_names_everything_that_is_wrong),
 	    cmocka_unit_test(test_status_names_what_the_connector_remembers),
 	    cmocka_unit_test(test_output_that_cannot_be_written_is_no_success),
+	    cmocka_unit_test(test_list_in_pages),
+	    cmocka_unit_test(test_list_that_goes_in_circles),
+	    cmocka_unit_test(test_servers_update),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -115,22 +115,41 @@ dates(void **state)
 		assert_int_equal(date(bad[i]), 1);
 }
 
+static const char *
+wide(const char *sid)
+{
+	const struct wide_group *g = wide_group(slice_of(sid));
+
+	return g == NULL ? "" : g->name;
+}
+
 static void
 wide_groups(void **state)
 {
 	(void)state;
-	assert_string_equal(wide_group(SLICE_LIT("S-1-1-0")), "Everyone");
-	assert_string_equal(wide_group(SLICE_LIT("s-1-5-11")),
-			    "Authenticated Users");
-	assert_string_equal(wide_group(SLICE_LIT("S-1-5-21-1-2-3-513")),
-			    "Domain Users");
-	assert_string_equal(wide_group(SLICE_LIT("S-1-5-21-1-2-3-515")),
-			    "Domain Computers");
-	assert_null(wide_group(SLICE_LIT("S-1-5-21-1-2-3-1513")));
-	assert_null(wide_group(SLICE_LIT("S-1-5-21-1-2-3-1104")));
-	assert_null(wide_group(SLICE_LIT("S-1-5-32-544")));
-	assert_null(wide_group(SLICE_LIT("exch01$@R")));
-	assert_null(wide_group(SLICE_LIT("")));
+	assert_string_equal(wide("S-1-1-0"), "Everyone");
+	assert_string_equal(wide("s-1-5-11"), "Authenticated Users");
+	assert_string_equal(wide("S-1-5-2"), "Network");
+	assert_string_equal(wide("S-1-5-32-545"), "Users");
+	assert_string_equal(wide("S-1-5-21-1-2-3-512"), "Domain Admins");
+	assert_string_equal(wide("S-1-5-21-1-2-3-513"), "Domain Users");
+	assert_string_equal(wide("S-1-5-21-1-2-3-514"), "Domain Guests");
+	assert_string_equal(wide("S-1-5-21-1-2-3-515"), "Domain Computers");
+	assert_string_equal(wide("S-1-5-21-1-2-3-516"), "Domain Controllers");
+	assert_string_equal(wide("S-1-5-21-1-2-3-519"), "Enterprise Admins");
+	assert_string_equal(wide("S-1-18-1"),
+			    "Authentication Authority Asserted Identity");
+	assert_true(wide_group(SLICE_LIT("S-1-5-21-1-2-3-513"))->everybody);
+	assert_false(wide_group(SLICE_LIT("S-1-5-21-1-2-3-512"))->everybody);
+	assert_string_equal(wide("S-1-5-21-1-2-3-1513"), "");
+	assert_string_equal(wide("S-1-5-21-1-2-3-1104"), "");
+	/* the domain itself, and what is below an account */
+	assert_string_equal(wide("S-1-5-21-1-2-513"), "");
+	assert_string_equal(wide("S-1-5-21-1-2-3-4-513"), "");
+	assert_string_equal(wide("S-1-5-32-555"), "");
+	assert_string_equal(wide("exch01$@R"), "");
+	assert_string_equal(wide("Domain Users@R"), "");
+	assert_string_equal(wide(""), "");
 }
 
 int
