@@ -7,6 +7,8 @@
 #   BENCH_RUN            empty directory for configuration, logs and state
 #   BENCH_PORT, BENCH_PLAIN_PORT   listen on 127.0.0.1: TLS, plain
 #   BENCH_CERT, BENCH_KEY          certificate and key of the TLS port
+#   BENCH_EC_PORT, BENCH_EC_CERT, BENCH_EC_KEY   another one, P-256
+#   BENCH_PEM, BENCH_EC_PEM        certificate and key in one file
 #   BENCH_UP_HOST, BENCH_UP_ADDR, BENCH_UP_PORT   upstream: name, address, port
 #   BENCH_CA             PEM of the CA of the upstream's certificate
 #   BENCH_BEARER         file with the token that upstream requests carry
@@ -15,6 +17,7 @@
 #   BENCH_KEYTAB, KRB5_CONFIG      Kerberos acceptor
 #   BENCH_PRINCIPALS     accounts to authorize (default client@BENCH.TEST)
 #   BENCH_WRAP           a command to put before each relay (valgrind ...)
+#   BENCH_WRAP_KEEPER    the same for the keeper
 #   BENCH_TUNE           more lines for the configuration
 # The binaries come from $BUILD/bin (default build/release).
 set -eu
@@ -22,7 +25,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 bin=${BUILD:-$here/../../build/release}/bin
 case ${1:-} in
 version) "$bin/rms-connectord" -V | head -n 1; exit ;;
-caps) echo tls plain log workers gss wrap; exit ;;
+caps) echo tls ec plain log workers gss wrap; exit ;;
 start) ;;
 *) echo "usage: connector.sh version|caps|start" >&2; exit 2 ;;
 esac
@@ -44,18 +47,25 @@ token=$!
 
 # copies that only we may read, as the connector demands
 install -m 600 "$BENCH_KEY" "$R/listener.key"
+install -m 600 "$BENCH_EC_KEY" "$R/ec.key"
 install -m 600 "$BENCH_KEYTAB" "$R/http.keytab"
 head -c 32 /dev/urandom >"$R/sealing.key"
 chmod 600 "$R/sealing.key"
 
 libexec=$bin
-if [ -n "${BENCH_WRAP:-}" ]; then
+wrap() { # program command
+	[ -n "$2" ] || return 0
+	rm -f "$libexec/$1"
+	printf '#!/bin/sh\nexport RMS_SANDBOX=off\nexec %s %s "$@"\n' "$2" \
+		"$bin/$1" >"$libexec/$1"
+	chmod 755 "$libexec/$1"
+}
+if [ -n "${BENCH_WRAP:-}${BENCH_WRAP_KEEPER:-}" ]; then
 	libexec=$R/libexec
 	mkdir -p "$libexec"
-	ln -sf "$bin/rms-keeper" "$bin/rms-cloud" "$libexec/"
-	printf '#!/bin/sh\nexport RMS_SANDBOX=off\nexec %s %s "$@"\n' "$BENCH_WRAP" \
-		"$bin/rms-relay" >"$libexec/rms-relay"
-	chmod 755 "$libexec/rms-relay"
+	ln -sf "$bin/rms-relay" "$bin/rms-keeper" "$bin/rms-cloud" "$libexec/"
+	wrap rms-relay "${BENCH_WRAP:-}"
+	wrap rms-keeper "${BENCH_WRAP_KEEPER:-}"
 fi
 
 # a Unix socket's path has a small bound: keep it out of deep directories
@@ -82,6 +92,14 @@ listener tls {
 	tls = true
 	certificate = "$BENCH_CERT"
 	key = "$R/listener.key"
+}
+listener ec {
+	address = "127.0.0.1"
+	port = $BENCH_EC_PORT
+	backlog = 4096
+	tls = true
+	certificate = "$BENCH_EC_CERT"
+	key = "$R/ec.key"
 }
 listener plain {
 	address = "127.0.0.1"

@@ -6,7 +6,7 @@
 set -eu
 case ${1:-} in
 version) haproxy -v | sed -n '1s/^\(HAProxy version [^ ]*\).*/\1/p'; exit ;;
-caps) echo tls plain log workers wrap; exit ;;
+caps) echo tls ec plain log workers wrap; exit ;;
 start) ;;
 *) echo "usage: haproxy.sh version|caps|start" >&2; exit 2 ;;
 esac
@@ -41,6 +41,7 @@ defaults
 	timeout http-keep-alive 1h
 frontend servers
 	bind 127.0.0.1:$BENCH_PORT ssl crt $BENCH_PEM backlog 4096
+	bind 127.0.0.1:$BENCH_EC_PORT ssl crt $BENCH_EC_PEM backlog 4096
 	bind 127.0.0.1:$BENCH_PLAIN_PORT backlog 4096
 	$logging
 	http-request set-header Host $BENCH_UP_HOST

@@ -1,54 +1,63 @@
 /*
  * load: the client side of the benchmark, one thread.
  *
- *	load -a ADDRESS:PORT [-m loop|idle|open] [-c CONNECTIONS] [-d SECONDS]
- *	     [-w WARM-UP SECONDS] [-n REQUESTS] [-s NAME] [-p PATH]
- *	     [-b REQUEST BYTES] [-x REPLY BYTES] [-k HTTP@HOST]
+ *	load -a ADDRESS:PORT [-m loop|rate|conn|idle|open] [-c CONNECTIONS]
+ *	     [-d SECONDS] [-w WARM-UP SECONDS] [-n REQUESTS] [-R PER SECOND]
+ *	     [-s NAME] [-p PATH] [-b REQUEST BYTES] [-x REPLY BYTES]
+ *	     [-k HTTP@HOST] [-K] [-t TOKENS] [-q] [-r]
  *
  * loop: every connection always has one request under way, for -d seconds
  *	after the warm-up or -n requests.  Prints "begin" and "end" at the
  *	moments between which it counts, then one line of name=value.
+ * rate: -R requests a second whatever the server does; a latency counts from
+ *	the moment at which the request was due.
+ * conn: one connection after the other in each of -c places: TLS handshake,
+ *	with -q one request, close_notify, the server's end; counts these.
+ *	-r resumes sessions.
  * idle: opens the connections, sends one request on each, prints "ready N"
  *	and holds them until its standard input ends; then "alive N".
  * open: the same without a request.
  *
  * TLS 1.3 with TLS_AES_256_GCM_SHA384 always.  With -k the first request of a
- * connection carries a SPNEGO token for that service.  A reply must be a 200
- * with Content-Length of -x bytes; anything else is an error, and an error
- * ends the connection and opens another.  Exit status 1: there were errors.
+ * connection carries a SPNEGO token for that service, with -K every one; -t
+ * of them are made before anything else.  A reply must be a 200 with
+ * Content-Length of -x bytes; anything else is an error, and an error ends
+ * the connection and opens another.  Exit status 1: there were errors.
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <gssapi/gssapi.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/param.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/bench/load_request.h"
 
 #define NS_PER_S	1000000000ull
 #define OPENING_MAX	16   /* connections on their way at once, idle, open */
 #define OPENING_S	60   /* for all of them */
 #define ERRORS_MAX	1000 /* then it is no measurement */
 #define ERRORS_TOLD	5
-#define LATENCY_SLOTS	65536 /* of 10 us */
-#define LATENCY_SLOT_NS 10000
+#define LATENCY_SLOTS	262144 /* of 1 us */
+#define LATENCY_SLOT_NS 1000
+#define WAIT_NS		50000000
 #define HEAD_MAX	8192 /* of a reply */
+#define ADDRESSES	200
 
-enum mode { MODE_LOOP, MODE_IDLE, MODE_OPEN };
+enum mode { MODE_LOOP, MODE_RATE, MODE_CONN, MODE_IDLE, MODE_OPEN };
 
 enum state {
 	CONN_NONE,
@@ -58,6 +67,7 @@ enum state {
 	CONN_SEND,
 	CONN_HEAD, /* the reply's head */
 	CONN_BODY,
+	CONN_SHUT, /* waits for the server's end */
 };
 
 struct conn {
@@ -76,18 +86,20 @@ struct conn {
 
 static struct {
 	struct sockaddr_in to;
-	const char *name, *path, *service;
+	struct request_conf request;
 	enum mode mode;
-	size_t nconns, request_bytes, reply_bytes;
+	size_t nconns, reply_bytes, tokens;
 	uint64_t requests; /* 0: by time */
-	double seconds, warm;
+	double seconds, warm, rate;
+	bool token_each, resume, asks;
 } opt = {
-    .name = "localhost",
-    .path = "/_wmcs/licensing/license.asmx",
+    .request = {.host = "localhost",
+		.path = "/_wmcs/licensing/license.asmx",
+		.bytes = 4096},
     .nconns = 1,
-    .request_bytes = 4096,
     .reply_bytes = 8192,
     .seconds = 2,
+    .rate = 500,
 };
 
 static struct {
@@ -96,9 +108,13 @@ static struct {
 	struct conn *conns;
 	char *request;
 	size_t request_len;
+	SSL_SESSION *session; /* the newest, with -r */
 	bool counting;
-	uint64_t started, done, errors;
-	size_t opening, resting;
+	uint64_t started, done, errors, resumed;
+	uint64_t first; /* started when the counting began */
+	size_t resting;
+	struct conn **free; /* rate: connections at rest, a stack */
+	size_t nfree;
 	uint32_t latency[LATENCY_SLOTS];
 } load;
 
@@ -106,19 +122,6 @@ static void conn_open(struct conn *c);
 static void conn_run(struct conn *c);
 
 /* ---- small things ---------------------------------------------------- */
-
-static void __attribute__((format(printf, 1, 2), noreturn))
-fatal(const char *format, ...)
-{
-	va_list ap;
-
-	fputs("load: ", stderr);
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-	exit(2);
-}
 
 static uint64_t
 now_ns(void)
@@ -134,92 +137,6 @@ say(const char *what)
 {
 	puts(what);
 	fflush(stdout);
-}
-
-/* ---- requests -------------------------------------------------------- */
-
-static const char body_top[] =
-    "<?xml version=\"1.0\" encoding=\"utf-8\"?><soap:Envelope "
-    "xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body>"
-    "<AcquireLicense xmlns=\"http://microsoft.com/DRM/LicensingService\">"
-    "<RequestParams><x>";
-static const char body_end[] =
-    "</x></RequestParams></AcquireLicense></soap:Body></soap:Envelope>";
-
-/* A POST of opt.request_bytes; auth is a header line or "".  The caller owns
- * the text. */
-static char *
-request_new(const char *auth, size_t *len_r)
-{
-	size_t size = opt.request_bytes, top = sizeof(body_top) - 1,
-	       end = sizeof(body_end) - 1;
-	char *text = NULL;
-	int n = asprintf(&text,
-			 "POST %s HTTP/1.1\r\nHost: %s\r\n"
-			 "User-Agent: bench\r\n"
-			 "Content-Type: text/xml; charset=utf-8\r\n"
-			 "SOAPAction: \"http://microsoft.com/DRM/"
-			 "LicensingService/AcquireLicense\"\r\n"
-			 "%sContent-Length: %zu\r\n\r\n",
-			 opt.path, opt.name, auth, size);
-	char *grown = n < 0 ? NULL : realloc(text, (size_t)n + size);
-
-	if (grown == NULL)
-		fatal("out of memory");
-	memset(grown + n, 'A', size);
-	if (size >= top + end) {
-		memcpy(grown + n, body_top, top);
-		memcpy(grown + (size_t)n + size - end, body_end, end);
-	}
-	*len_r = (size_t)n + size;
-	return grown;
-}
-
-static void __attribute__((noreturn))
-gss_fatal(const char *what, OM_uint32 minor)
-{
-	OM_uint32 more = 0, ignored;
-	gss_buffer_desc text = GSS_C_EMPTY_BUFFER;
-
-	gss_display_status(&ignored, minor, GSS_C_MECH_CODE, GSS_C_NO_OID,
-			   &more, &text);
-	fatal("%s: %.*s", what, (int)text.length, (const char *)text.value);
-}
-
-/* "Authorization: Negotiate ..." of a new context; the caller owns it. */
-static char *
-negotiate_new(void)
-{
-	static gss_name_t name = GSS_C_NO_NAME;
-	static char oid[] = "\x2b\x06\x01\x05\x05\x02";
-	static gss_OID_desc spnego = {6, oid};
-	static const char field[] = "Authorization: Negotiate ";
-	gss_buffer_desc text = {strlen(opt.service),
-				(void *)(uintptr_t)opt.service};
-	gss_buffer_desc token = GSS_C_EMPTY_BUFFER;
-	gss_ctx_id_t context = GSS_C_NO_CONTEXT;
-	OM_uint32 minor = 0;
-	char *line, *p;
-
-	if (name == GSS_C_NO_NAME &&
-	    GSS_ERROR(gss_import_name(&minor, &text, GSS_C_NT_HOSTBASED_SERVICE,
-				      &name)))
-		gss_fatal("import of the service's name", minor);
-	if (GSS_ERROR(gss_init_sec_context(
-		&minor, GSS_C_NO_CREDENTIAL, &context, name, &spnego,
-		GSS_C_MUTUAL_FLAG, 0, GSS_C_NO_CHANNEL_BINDINGS,
-		GSS_C_NO_BUFFER, NULL, &token, NULL, NULL)))
-		gss_fatal("no token for the service", minor);
-	line = malloc(sizeof(field) + token.length * 4 / 3 + 8);
-	if (line == NULL)
-		fatal("out of memory");
-	p = stpcpy(line, field);
-	p +=
-	    EVP_EncodeBlock((unsigned char *)p, token.value, (int)token.length);
-	stpcpy(p, "\r\n");
-	gss_release_buffer(&minor, &token);
-	gss_delete_sec_context(&minor, &context, GSS_C_NO_BUFFER);
-	return line;
 }
 
 /* ---- a connection ---------------------------------------------------- */
@@ -254,7 +171,7 @@ conn_fail(struct conn *c, const char *why)
 	if (++load.errors > ERRORS_MAX)
 		fatal("too many errors");
 	conn_close(c);
-	if (opt.mode == MODE_LOOP)
+	if (opt.mode != MODE_IDLE && opt.mode != MODE_OPEN)
 		conn_open(c);
 }
 
@@ -263,12 +180,23 @@ conn_open(struct conn *c)
 {
 	struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLET,
 				.data.ptr = c};
+	static unsigned turn;
+	struct sockaddr_in from = {
+	    .sin_family = AF_INET,
+	    /* many addresses: ports that wait to be used again are many */
+	    .sin_addr.s_addr = htonl(0x7f000002 + turn++ % ADDRESSES),
+	};
 	int one = 1;
 
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		fatal("socket: %s", strerror(errno));
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one,
+		   sizeof(one));
+	if (bind(c->fd, (struct sockaddr *)&from, sizeof(from)) != 0)
+		fatal("bind: %s", strerror(errno));
+	c->begun = now_ns();
 	c->state = CONN_CONNECT;
 	c->told = false;
 	c->head_len = 0;
@@ -291,30 +219,31 @@ conn_waits(struct conn *c, int r, const char *what)
 	return false;
 }
 
+/* begun: the moment from which its latency counts. */
 static void
-conn_request(struct conn *c)
+conn_request(struct conn *c, uint64_t begun)
 {
-	c->begun = now_ns();
+	bool token =
+	    opt.request.service != NULL && (opt.token_each || !c->told);
+
+	c->begun = begun;
 	c->out = load.request;
 	c->out_len = load.request_len;
-	if (opt.service != NULL && !c->told) {
-		char *auth = negotiate_new();
-
-		c->own = request_new(auth, &c->out_len);
-		c->out = c->own;
-		free(auth);
-	}
+	if (token)
+		c->out = c->own = request_new(&opt.request, 1, &c->out_len);
 	c->told = true;
 	c->out_off = c->head_len = 0;
 	c->state = CONN_SEND;
 	load.started++;
 }
 
+/* May another one begin? */
 static bool
 conn_more(void)
 {
-	return opt.mode == MODE_LOOP &&
-	       (opt.requests == 0 || load.started < opt.requests);
+	return (opt.mode == MODE_LOOP || opt.mode == MODE_CONN) &&
+	       (opt.requests == 0 || !load.counting ||
+		load.started - load.first < opt.requests);
 }
 
 static void
@@ -322,6 +251,27 @@ conn_rest(struct conn *c)
 {
 	c->state = CONN_REST;
 	load.resting++;
+	if (load.free != NULL)
+		load.free[load.nfree++] = c;
+}
+
+static void
+count_done(uint64_t begun)
+{
+	uint64_t slot = (now_ns() - begun) / LATENCY_SLOT_NS;
+
+	if (!load.counting)
+		return;
+	load.done++;
+	load.latency[slot < LATENCY_SLOTS ? slot : LATENCY_SLOTS - 1]++;
+}
+
+static void
+conn_end(struct conn *c)
+{
+	SSL_shutdown(c->ssl);
+	shutdown(c->fd, SHUT_WR);
+	c->state = CONN_SHUT;
 }
 
 /* Steps: true when another one may be taken at once. */
@@ -335,8 +285,10 @@ conn_step_connect(struct conn *c)
 		return false;
 	c->ssl = SSL_new(load.ctx);
 	if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1 ||
-	    SSL_set_tlsext_host_name(c->ssl, opt.name) != 1)
+	    SSL_set_tlsext_host_name(c->ssl, opt.request.host) != 1)
 		fatal("out of memory");
+	if (load.session != NULL)
+		SSL_set_session(c->ssl, load.session);
 	c->state = CONN_TLS;
 	return true;
 }
@@ -350,11 +302,18 @@ conn_step_tls(struct conn *c)
 		conn_waits(c, r, "TLS handshake");
 		return false;
 	}
+	if (load.counting && SSL_session_reused(c->ssl))
+		load.resumed++;
 	if (opt.mode == MODE_OPEN) {
 		conn_rest(c);
 		return true; /* reads the session ticket */
 	}
-	conn_request(c);
+	if (opt.mode == MODE_CONN && !opt.asks) {
+		load.started++;
+		conn_end(c);
+		return true;
+	}
+	conn_request(c, opt.mode == MODE_CONN ? c->begun : now_ns());
 	return true;
 }
 
@@ -378,16 +337,15 @@ conn_step_send(struct conn *c)
 static void
 conn_done(struct conn *c)
 {
-	uint64_t slot = (now_ns() - c->begun) / LATENCY_SLOT_NS;
-
-	if (load.counting) {
-		load.done++;
-		load.latency[slot < LATENCY_SLOTS ? slot : LATENCY_SLOTS - 1]++;
-	}
 	free(c->own);
 	c->own = NULL;
+	if (opt.mode == MODE_CONN) {
+		conn_end(c);
+		return;
+	}
+	count_done(c->begun);
 	if (conn_more())
-		conn_request(c);
+		conn_request(c, now_ns());
 	else
 		conn_rest(c);
 }
@@ -465,6 +423,26 @@ conn_step_rest(struct conn *c)
 	return false;
 }
 
+/* After close_notify: what is left to read, and the end. */
+static bool
+conn_step_shut(struct conn *c)
+{
+	char byte;
+	int r = SSL_read(c->ssl, &byte, 1);
+	int e = r > 0 ? SSL_ERROR_NONE : SSL_get_error(c->ssl, r);
+
+	if (r > 0)
+		return true;
+	if (e == SSL_ERROR_WANT_READ)
+		return false;
+	ERR_clear_error();
+	count_done(c->begun);
+	conn_close(c);
+	if (conn_more())
+		conn_open(c);
+	return false;
+}
+
 static void
 conn_run(struct conn *c)
 {
@@ -472,6 +450,7 @@ conn_run(struct conn *c)
 	    [CONN_CONNECT] = conn_step_connect, [CONN_TLS] = conn_step_tls,
 	    [CONN_REST] = conn_step_rest,	[CONN_SEND] = conn_step_send,
 	    [CONN_HEAD] = conn_step_head,	[CONN_BODY] = conn_step_body,
+	    [CONN_SHUT] = conn_step_shut,
 	};
 
 	while (c->state != CONN_NONE && step[c->state](c))
@@ -481,10 +460,12 @@ conn_run(struct conn *c)
 /* ---- the run --------------------------------------------------------- */
 
 static void
-load_wait(void)
+load_wait(uint64_t ns)
 {
+	struct timespec t = {.tv_sec = (time_t)(ns / NS_PER_S),
+			     .tv_nsec = (long)(ns % NS_PER_S)};
 	struct epoll_event events[256];
-	int n = epoll_wait(load.epoll, events, 256, 50);
+	int n = epoll_pwait2(load.epoll, events, 256, &t, NULL);
 
 	for (int i = 0; i < n; i++)
 		conn_run(events[i].data.ptr);
@@ -502,38 +483,57 @@ latency_us(double share)
 	return 0;
 }
 
-static int
-run_loop(void)
+static void
+count_begin(void)
 {
-	uint64_t start = now_ns(), begin, t = start;
-	uint64_t from = start + (uint64_t)(opt.warm * 1e9), to;
-
-	for (size_t i = 0; i < opt.nconns; i++)
-		conn_open(&load.conns[i]);
-	for (; t < from; t = now_ns())
-		load_wait();
 	load.counting = true;
 	load.errors = 0;
-	begin = now_ns();
-	to = begin + (uint64_t)(opt.seconds * 1e9);
+	load.first = load.started;
 	say("begin");
-	for (t = begin; t < to && (opt.requests == 0 ||
-				   load.done + load.errors < opt.requests);
-	     t = now_ns())
-		load_wait();
-	t = now_ns();
-	say("end");
-	printf("requests=%llu errors=%llu seconds=%.4f p50_us=%.0f "
-	       "p99_us=%.0f\n",
-	       (unsigned long long)load.done, (unsigned long long)load.errors,
-	       (double)(t - begin) / 1e9, latency_us(0.5), latency_us(0.99));
-	return load.errors == 0 ? 0 : 1;
 }
 
 static int
-run_hold(void)
+count_end(uint64_t begin)
 {
-	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+	double seconds = (double)(now_ns() - begin) / 1e9;
+
+	say("end");
+	printf("requests=%llu errors=%llu resumed=%llu seconds=%.4f "
+	       "p50_us=%.0f p99_us=%.0f p999_us=%.0f\n",
+	       (unsigned long long)load.done, (unsigned long long)load.errors,
+	       (unsigned long long)load.resumed, seconds, latency_us(0.5),
+	       latency_us(0.99), latency_us(0.999));
+	return load.errors == 0 ? 0 : 1;
+}
+
+static bool
+enough(uint64_t now, uint64_t end)
+{
+	return now >= end ||
+	       (opt.requests != 0 && load.done + load.errors >= opt.requests);
+}
+
+static int
+run_loop(void)
+{
+	uint64_t warm = now_ns() + (uint64_t)(opt.warm * 1e9), begin, end;
+
+	for (size_t i = 0; i < opt.nconns; i++)
+		conn_open(&load.conns[i]);
+	while (now_ns() < warm)
+		load_wait(WAIT_NS);
+	begin = now_ns();
+	end = begin + (uint64_t)(opt.seconds * 1e9);
+	count_begin();
+	while (!enough(now_ns(), end))
+		load_wait(WAIT_NS);
+	return count_end(begin);
+}
+
+/* One request on each connection first. */
+static void
+open_all(void)
+{
 	uint64_t end = now_ns() + OPENING_S * NS_PER_S;
 	size_t next = 0;
 
@@ -541,17 +541,75 @@ run_hold(void)
 		while (next < opt.nconns &&
 		       next - load.resting - load.errors < OPENING_MAX)
 			conn_open(&load.conns[next++]);
-		load_wait();
+		load_wait(WAIT_NS);
 		if (now_ns() > end)
 			fatal("%zu of %zu connections after %d s", load.resting,
 			      opt.nconns, OPENING_S);
 	}
+}
+
+/* Sends what is due, as far as there is a connection for it; returns how long
+ * to wait for the next one. */
+static uint64_t
+send_due(uint64_t *due, uint64_t interval)
+{
+	uint64_t now = now_ns();
+
+	while (*due <= now && load.nfree > 0) {
+		struct conn *c = load.free[--load.nfree];
+
+		if (c->state != CONN_REST)
+			continue;
+		load.resting--;
+		conn_request(c, *due);
+		conn_run(c);
+		*due += interval;
+	}
+	return *due > now ? MIN(*due - now, (uint64_t)WAIT_NS) : WAIT_NS;
+}
+
+static int
+run_rate(void)
+{
+	uint64_t interval = (uint64_t)(1e9 / opt.rate), due, begin, end;
+
+	load.free = calloc(opt.nconns + ERRORS_MAX, sizeof(*load.free));
+	if (load.free == NULL)
+		fatal("out of memory");
+	open_all();
+	due = now_ns() + interval;
+	begin = due + (uint64_t)(opt.warm * 1e9);
+	while (now_ns() < begin)
+		load_wait(send_due(&due, interval));
+	begin = now_ns();
+	end = begin + (uint64_t)(opt.seconds * 1e9);
+	count_begin();
+	while (!enough(now_ns(), end))
+		load_wait(send_due(&due, interval));
+	return count_end(begin);
+}
+
+static int
+run_hold(void)
+{
+	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	open_all();
 	printf("ready %zu\n", load.resting);
 	fflush(stdout);
 	while (poll(&p, 1, 0) == 0)
-		load_wait();
+		load_wait(WAIT_NS);
 	printf("alive %zu\n", load.resting);
 	return load.resting == opt.nconns ? 0 : 1;
+}
+
+static int
+on_session(SSL *ssl, SSL_SESSION *session)
+{
+	(void)ssl;
+	SSL_SESSION_free(load.session);
+	load.session = session;
+	return 1; /* the reference is ours */
 }
 
 static void
@@ -572,12 +630,18 @@ load_init(void)
 	/* no verification: its cost is not the relay's */
 	SSL_CTX_set_min_proto_version(load.ctx, TLS1_3_VERSION);
 	SSL_CTX_set_ciphersuites(load.ctx, "TLS_AES_256_GCM_SHA384");
-	SSL_CTX_set_session_cache_mode(load.ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_session_cache_mode(
+	    load.ctx, opt.resume
+			  ? SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL
+			  : SSL_SESS_CACHE_OFF);
+	SSL_CTX_sess_set_new_cb(load.ctx, on_session);
 	SSL_CTX_set_mode(load.ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
 				       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				       SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_read_ahead(load.ctx, 1);
-	load.request = request_new("", &load.request_len);
+	load.request = request_new(&opt.request, 0, &load.request_len);
+	if (opt.tokens > 0 && opt.request.service != NULL)
+		request_tokens_make(&opt.request, opt.tokens);
 	for (size_t i = 0; i < opt.nconns; i++)
 		load.conns[i].fd = -1;
 }
@@ -601,14 +665,15 @@ option_address(char *text)
 static void
 option_mode(const char *text)
 {
-	static const char *const names[] = {"loop", "idle", "open"};
+	static const char *const names[] = {"loop", "rate", "conn", "idle",
+					    "open"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(text, names[i]) == 0) {
 			opt.mode = (enum mode)i;
 			return;
 		}
-	fatal("-m loop|idle|open");
+	fatal("-m loop|rate|conn|idle|open");
 }
 
 static void
@@ -630,23 +695,38 @@ option(int name, char *text)
 	case 'w':
 		opt.warm = strtod(text, NULL);
 		break;
+	case 't':
+		opt.tokens = strtoul(text, NULL, 10);
+		break;
+	case 'R':
+		opt.rate = strtod(text, NULL);
+		break;
+	case 'K':
+		opt.token_each = true;
+		break;
+	case 'q':
+		opt.asks = true;
+		break;
+	case 'r':
+		opt.resume = true;
+		break;
 	case 'n':
 		opt.requests = strtoul(text, NULL, 10);
 		break;
 	case 's':
-		opt.name = text;
+		opt.request.host = text;
 		break;
 	case 'p':
-		opt.path = text;
+		opt.request.path = text;
 		break;
 	case 'b':
-		opt.request_bytes = strtoul(text, NULL, 10);
+		opt.request.bytes = strtoul(text, NULL, 10);
 		break;
 	case 'x':
 		opt.reply_bytes = strtoul(text, NULL, 10);
 		break;
 	case 'k':
-		opt.service = text;
+		opt.request.service = text;
 		break;
 	default:
 		fatal("the head of tests/bench/load.c tells the options");
@@ -658,10 +738,13 @@ main(int argc, char **argv)
 {
 	int name;
 
-	while ((name = getopt(argc, argv, "a:m:c:d:w:n:s:p:b:x:k:")) != -1)
+	while ((name = getopt(argc, argv, "a:m:c:d:w:n:R:s:p:b:x:k:Kt:qr")) !=
+	       -1)
 		option(name, optarg);
 	if (opt.to.sin_port == 0 || opt.nconns == 0 || optind < argc)
 		fatal("load -a ADDRESS:PORT ...");
 	load_init();
-	return opt.mode == MODE_LOOP ? run_loop() : run_hold();
+	if (opt.mode == MODE_LOOP || opt.mode == MODE_CONN)
+		return run_loop();
+	return opt.mode == MODE_RATE ? run_rate() : run_hold();
 }

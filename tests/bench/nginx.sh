@@ -6,7 +6,7 @@
 set -eu
 case ${1:-} in
 version) nginx -v 2>&1 | sed 's/^.*: //'; exit ;;
-caps) echo tls plain log workers wrap; exit ;;
+caps) echo tls ec plain log workers wrap; exit ;;
 start) ;;
 *) echo "usage: nginx.sh version|caps|start" >&2; exit 2 ;;
 esac
@@ -56,24 +56,33 @@ http {
 	server {
 		listen 127.0.0.1:$BENCH_PORT ssl reuseport backlog=4096;
 		listen 127.0.0.1:$BENCH_PLAIN_PORT reuseport backlog=4096;
-		location / {
-			proxy_pass https://cloud;
-			proxy_http_version 1.1;
-			proxy_set_header Connection "";
-			proxy_set_header Host $BENCH_UP_HOST;
-			proxy_set_header Authorization "Bearer $(cat "$BENCH_BEARER")";
-			proxy_headers_hash_bucket_size 128;
-			proxy_ssl_protocols TLSv1.3;
-			proxy_ssl_server_name on;
-			proxy_ssl_name $BENCH_UP_HOST;
-			proxy_ssl_verify on;
-			proxy_ssl_trusted_certificate $BENCH_CA;
-			proxy_buffer_size 32k;
-			proxy_buffers 16 32k;
-			proxy_busy_buffers_size 128k;
-			proxy_max_temp_file_size 0;
-		}
+		include $R/location;
 	}
+	server {
+		listen 127.0.0.1:$BENCH_EC_PORT ssl reuseport backlog=4096;
+		ssl_certificate $BENCH_EC_CERT;
+		ssl_certificate_key $BENCH_EC_KEY;
+		include $R/location;
+	}
+}
+E
+cat >"$R/location" <<E
+location / {
+	proxy_pass https://cloud;
+	proxy_http_version 1.1;
+	proxy_set_header Connection "";
+	proxy_set_header Host $BENCH_UP_HOST;
+	proxy_set_header Authorization "Bearer $(cat "$BENCH_BEARER")";
+	proxy_headers_hash_bucket_size 128;
+	proxy_ssl_protocols TLSv1.3;
+	proxy_ssl_server_name on;
+	proxy_ssl_name $BENCH_UP_HOST;
+	proxy_ssl_verify on;
+	proxy_ssl_trusted_certificate $BENCH_CA;
+	proxy_buffer_size 32k;
+	proxy_buffers 16 32k;
+	proxy_busy_buffers_size 128k;
+	proxy_max_temp_file_size 0;
 }
 E
 ${BENCH_WRAP:-} nginx -p "$R" -c "$R/nginx.conf" >"$R/out" 2>&1 </dev/null &

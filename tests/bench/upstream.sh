@@ -1,12 +1,12 @@
 #!/bin/sh
 # upstream.sh start - the service behind the measured relays: nginx, TLS 1.3,
 # keep-alive.  Takes the whole request, then answers 200 with a SOAP-shaped
-# body of BENCH_REPLY_BYTES.  Prints "pid N".
+# body: 16 kB from publish.asmx, 1 MB from templateDistribution.asmx, else
+# 8 kB.  Prints "pid N".
 #
 #   BENCH_RUN                    empty directory
 #   BENCH_UP_ADDR, BENCH_UP_PORT listen there
 #   BENCH_UP_CERT, BENCH_UP_KEY  certificate and key
-#   BENCH_REPLY_BYTES            size of the body
 #   BENCH_CIPHER                 the one TLS 1.3 cipher suite it speaks
 set -eu
 R=$BENCH_RUN
@@ -36,7 +36,8 @@ http {
 	keepalive_timeout 2h;
 	keepalive_requests 1000000000;
 	client_max_body_size 16m;
-	client_body_buffer_size 1m;
+	client_body_buffer_size 2m;
+	output_buffers 2 512k;
 	large_client_header_buffers 4 64k;
 	default_type text/xml;
 	ssl_protocols TLSv1.3;
@@ -51,8 +52,14 @@ http {
 			.. 'xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/">'
 			.. '<soap:Body><Licence>'
 		local bottom = '</Licence></soap:Body></soap:Envelope>'
-		reply = top .. string.rep('A', $BENCH_REPLY_BYTES - #top - #bottom)
-			.. bottom
+		local function reply(size)
+			return top .. string.rep('A', size - #top - #bottom) .. bottom
+		end
+		usual = reply(8192)
+		replies = {
+			['/_wmcs/licensing/publish.asmx'] = reply(16384),
+			['/_wmcs/licensing/templateDistribution.asmx'] = reply(1048576),
+		}
 	}
 	server {
 		listen $BENCH_UP_ADDR:$BENCH_UP_PORT ssl backlog=4096;
@@ -60,6 +67,7 @@ http {
 			content_by_lua_block {
 				ngx.req.read_body()
 				ngx.header.content_type = 'text/xml; charset=utf-8'
+				local reply = replies[ngx.var.uri] or usual
 				ngx.header.content_length = #reply
 				ngx.print(reply)
 			}

@@ -19,14 +19,16 @@ from procs import (LabError, Process, free_ports, interrupts, port_lock, run, st
 HERE = os.path.dirname(os.path.abspath(__file__))
 CIPHER = "TLS_AES_256_GCM_SHA384"
 ACCOUNT, SERVICE = "exch01$", "localhost"
-UPSTREAM = "cloud.lab.test"
-REPLY_BYTES, REQUEST_BYTES = 8192, 4096
+UPSTREAM = "localhost"  # Apache httpd has to find its address
 TOKEN_BYTES = 1350  # an access token of Azure AD for an application
 PEERS = {  # driver, and what its relaying processes are called
     "connector": "rms-relay",
     "nginx": "nginx",
     "haproxy": "haproxy",
+    "apache": "apache2",
+    "floor": "floor",
 }
+DIRECT = "direct"  # no relay: the load goes to the service itself
 
 
 class Peer:
@@ -34,9 +36,11 @@ class Peer:
     pids that it told, and by the session that it was started in."""
 
     def __init__(self, name, env, log, cpus=None, wait_s=90):
-        self.name, self.port = name, int(env.get("BENCH_PORT", 0))
+        self.name, self.kind = name, name.partition("+")[0]
+        self.port = int(env.get("BENCH_PORT", 0))
+        self.ec_port = int(env.get("BENCH_EC_PORT", 0))
         self.dir = env["BENCH_RUN"]
-        script = f"{HERE}/{name}.sh"
+        script = f"{HERE}/{self.kind}.sh"
         pin = ["taskset", "-c", cpus] if cpus else []
         self.caps = run([script, "caps"]).split() if self.port else []
         os.makedirs(env["BENCH_RUN"])
@@ -78,7 +82,7 @@ class Peer:
     def relays(self):
         """Those of its processes that carry requests (with them, unmeasurably
         cheap, nginx's master)."""
-        return [pid for pid in self.pids() if measure.command(pid) == PEERS[self.name]]
+        return [pid for pid in self.pids() if measure.command(pid) == PEERS[self.kind]]
 
     def worker(self):
         """The relaying process with the most memory: not nginx's master."""
@@ -142,9 +146,11 @@ class World:
         tls = f"{self.dir}/tls"
         pki.make_ca(tls)
         pki.make_certificate(tls, "relay", ["DNS:" + SERVICE, "IP:127.0.0.1"])
+        pki.make_certificate(tls, "ec", ["DNS:" + SERVICE, "IP:127.0.0.1"], pki.EC)
         pki.make_certificate(tls, "cloud", ["DNS:" + UPSTREAM], pki.EC)
-        with open(f"{tls}/relay.both", "w", encoding="ascii", opener=_private) as out:
-            out.write(measure.read(f"{tls}/relay.pem") + measure.read(f"{tls}/relay.key"))
+        for stem in ("relay", "ec"):
+            with open(f"{tls}/{stem}.both", "w", encoding="ascii", opener=_private) as out:
+                out.write(measure.read(f"{tls}/{stem}.pem") + measure.read(f"{tls}/{stem}.key"))
         with open(f"{tls}/bearer", "w", encoding="ascii") as out:
             out.write(secrets.token_urlsafe(TOKEN_BYTES)[:TOKEN_BYTES])
 
@@ -162,12 +168,13 @@ class World:
     def _start_upstream(self):
         tls, port = f"{self.dir}/tls", free_ports(1)[0]
         self.common = {
-            "BUILD": self.build, "BENCH_CIPHER": CIPHER, "BENCH_REPLY_BYTES": str(REPLY_BYTES),
+            "BUILD": self.build, "BENCH_CIPHER": CIPHER,
             "BENCH_UP_HOST": UPSTREAM, "BENCH_UP_ADDR": "127.0.0.1", "BENCH_UP_PORT": str(port),
             "BENCH_UP_CERT": f"{tls}/cloud.pem", "BENCH_UP_KEY": f"{tls}/cloud.key",
             "BENCH_CA": f"{tls}/ca.pem", "BENCH_BEARER": f"{tls}/bearer",
             "BENCH_CERT": f"{tls}/relay.pem", "BENCH_KEY": f"{tls}/relay.key",
-            "BENCH_PEM": f"{tls}/relay.both", "BENCH_WORKERS": "1", "BENCH_LOG": "0",
+            "BENCH_PEM": f"{tls}/relay.both", "BENCH_EC_CERT": f"{tls}/ec.pem",
+            "BENCH_EC_KEY": f"{tls}/ec.key", "BENCH_EC_PEM": f"{tls}/ec.both", "BENCH_WORKERS": "1", "BENCH_LOG": "0",
             "BENCH_KEYTAB": f"{self.dir}/krb5/service.keytab", "KRB5_CONFIG": self.krb5_config,
             "BENCH_PRINCIPALS": f"{ACCOUNT}@{kdc.REALM}",
         }
@@ -175,12 +182,13 @@ class World:
                              f"{self.dir}/log/upstream", self.other_cpus)
 
     def start_peer(self, name, extra=None):
-        """Starts a relay and sends it a few requests."""
-        port, plain = free_ports(2)
+        """Starts a relay, named after its driver, perhaps with "+variant"
+        behind, and sends it a few requests."""
+        port, ec_port, plain = free_ports(3)
         run_dir = f"{self.dir}/{name}"
         shutil.rmtree(run_dir, ignore_errors=True)
         env = dict(self.common, BENCH_RUN=run_dir, BENCH_PORT=str(port),
-                   BENCH_PLAIN_PORT=str(plain), BENCH_LOGFILE=f"{self.dir}/log/{name}.access",
+                   BENCH_EC_PORT=str(ec_port), BENCH_PLAIN_PORT=str(plain), BENCH_LOGFILE=f"{self.dir}/log/{name}.access",
                    **(extra or {}))
         peer = Peer(name, env, f"{self.dir}/log/{name}", self.relay_cpus)
         self.peers[name] = peer
@@ -197,20 +205,26 @@ class World:
 
     # ---- load ----
 
-    def load_command(self, name, *args):
+    def load_command(self, name, *args, ec=False, anonymous=False):
+        """The load on a relay (or on the service itself): the arguments that
+        its place and its authentication need, and args."""
         command = ["taskset", "-c", self.other_cpus] if self.other_cpus else []
-        command += [self.load, "-a", f"127.0.0.1:{self.peers[name].port}", "-s", SERVICE,
-                    "-b", str(REQUEST_BYTES), "-x", str(REPLY_BYTES), *args]
-        if "gss" in self.peers[name].caps:
+        if name == DIRECT:
+            port, caps = self.common["BENCH_UP_PORT"], ()
+        else:
+            peer = self.peers[name]
+            port, caps = peer.ec_port if ec else peer.port, peer.caps
+        command += [self.load, "-a", f"127.0.0.1:{port}", "-s", SERVICE, *args]
+        if "gss" in caps and not anonymous:
             command += ["-k", "HTTP@" + SERVICE]
         return command
 
     @contextmanager
-    def running_load(self, name, *args):
+    def running_load(self, name, *args, **how):
         """The load generator with pipes to it; it is gone afterwards."""
         log = f"{self.dir}/log/load"
         with open(log, "a", encoding="utf-8") as errors:
-            load = subprocess.Popen(self.load_command(name, *args), env=self.load_env,
+            load = subprocess.Popen(self.load_command(name, *args, **how), env=self.load_env,
                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                     stderr=errors, text=True, start_new_session=True)
         try:

@@ -132,7 +132,6 @@ alog_method(const struct exchange *x)
 	case HTTP_POST:
 		return "POST";
 	case HTTP_OTHER:
-	case HTTP_UNKNOWN:
 		break;
 	}
 	return "";
