@@ -456,6 +456,7 @@ control_do_status(struct control_call *c)
 	status_counters(c);
 	status_store(c);
 	json_u64(&c->json, "accounts_seen", seen_count(m->seen));
+	json_u64(&c->json, "accounts_unsaved", seen_unsaved(m->seen));
 	status_problems(c);
 	return 0;
 }

@@ -32,6 +32,7 @@
 #include "master/publish.h"
 #include "master/rollout.h"
 #include "master/seen.h"
+#include "master/seen_keep.h"
 #include "master/supervise.h"
 #include "master/trouble.h"
 #include "master/version.h"
@@ -362,6 +363,32 @@ master_open_service(struct master *m, char err[MASTER_ERR])
 	return control_open(&m->control, m, err, MASTER_ERR);
 }
 
+/* What was seen could not be saved, or can be again. */
+static void
+master_on_seen_failing(void *arg, const char *why)
+{
+	struct master *m = arg;
+
+	if (why == NULL) {
+		trouble_over(m->trouble, TROUBLE_MASTER, 2108);
+		return;
+	}
+	master_trouble(m, NULL, 2108, "%s", why);
+	event_tellf(m->events, 2108, "%s", why);
+}
+
+static void
+master_start_seen(struct master *m)
+{
+	seen_set_pause(m->seen,
+		       (uint64_t)m->conf.account_report_ms * (NS_PER_S / 1000));
+	m->seen_keep = seen_keep_new(m->loop, m->store, m->seen,
+				     master_on_seen_failing, m);
+	if (m->seen_keep == NULL)
+		log_err("out of memory: what is seen of accounts will not be "
+			"saved");
+}
+
 static int
 master_make(struct master *m, char err[MASTER_ERR])
 {
@@ -374,6 +401,7 @@ master_make(struct master *m, char err[MASTER_ERR])
 		r = master_open_service(m, err);
 	if (r != 0)
 		return r;
+	master_start_seen(m);
 	master_supervise_conf(m, &sc);
 	m->supervise = supervise_new(m->loop, &sc, publish_stats(m->publish),
 				     &supervise_ops, m);
@@ -447,6 +475,7 @@ master_fini(struct master *m)
 	rollout_free(&m->rollout);
 	supervise_free(&m->supervise);
 	publish_free(&m->publish);
+	seen_keep_free(&m->seen_keep);
 	master_state_close(m);
 	seen_free(&m->seen);
 	trouble_free(&m->trouble);

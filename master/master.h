@@ -27,6 +27,7 @@ struct publish;
 struct rollout;
 struct seal;
 struct seen;
+struct seen_keep;
 struct store;
 struct store_author;
 struct supervise;
@@ -55,6 +56,7 @@ struct master {
 	struct event_log *events;
 	int event_fd;
 	struct seen *seen;
+	struct seen_keep *seen_keep;
 	struct publish *publish;
 	struct supervise *supervise;
 	struct rollout *rollout;

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "master/event.h"
+#include "master/refusal.h"
 #include "master/rollout.h"
 #include "master/seen.h"
 #include "master/supervise.h"
@@ -192,25 +193,32 @@ static void
 tell_allowed(struct master *m, struct proc *p, const struct msg_seen *in,
 	     const struct seen_news *news, struct event_args *e)
 {
-	char conflict[128];
+	char text[160];
 
 	e->role = server_role_name((enum server_role)in->role);
 	e->entry = in->entry;
 	if (news->allowed) {
 		e->id = 1002;
+		snprintf(text, sizeof(text), "entry %u lets it in as %s",
+			 in->entry, e->role);
+		e->reason = slice_of(text);
 		tell(m, p, e);
 	}
 	if (news->to_https || news->insecure) {
 		e->id = news->insecure ? 2002 : 1003;
+		e->reason =
+		    slice_of(!news->insecure ? "it came over HTTP before"
+			     : news->relapse ? "it came over HTTPS before"
+					     : "");
 		tell(m, p, e);
 	}
 	if (news->conflict) {
-		snprintf(conflict, sizeof(conflict),
+		snprintf(text, sizeof(text),
 			 "entry %u decides; entry %u matches too, with another "
 			 "role",
 			 in->entry, in->other);
 		e->id = 2103;
-		e->reason = slice_of(conflict);
+		e->reason = slice_of(text);
 		tell(m, p, e);
 	}
 }
@@ -220,6 +228,8 @@ on_seen(struct master *m, struct proc *p, const struct msg_seen *in)
 {
 	struct name name = name_of(p);
 	struct seen_news news;
+	char text[768];
+	struct sbuf why;
 	struct event_args e = {
 	    .account = in->account,
 	    .sid = in->sid,
@@ -235,7 +245,17 @@ on_seen(struct master *m, struct proc *p, const struct msg_seen *in)
 		return;
 	}
 	e.id = 2001;
-	e.reason = slice_of(verdict_text((enum verdict)in->verdict));
+	sbuf_init(&why, text, sizeof(text));
+	refusal_say(&why,
+		    &(struct refusal){
+			.verdict = (enum verdict)in->verdict,
+			.mech = (enum auth_mech)in->mech,
+			.lack = (enum sid_lack)in->lack,
+			.nsids = in->nsids,
+			.entry = in->entry,
+			.subject = in->sid.len > 0 ? in->sid : in->account,
+		    });
+	e.reason = (struct slice){why.p, why.len};
 	e.count = news.held;
 	tell(m, p, &e);
 }

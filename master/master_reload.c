@@ -21,6 +21,7 @@
 #include "master/logfile.h"
 #include "master/publish.h"
 #include "master/rollout.h"
+#include "master/seen.h"
 #include "master/store.h"
 #include "master/supervise.h"
 #include "master/trouble.h"
@@ -166,6 +167,8 @@ reload_commit(struct master *m, struct reload *n)
 	publish_use_access_log(m->publish, n->access_fd);
 	master_supervise_conf(m, &sc);
 	supervise_tune(m->supervise, &sc);
+	seen_set_pause(m->seen,
+		       (uint64_t)m->conf.account_report_ms * (NS_PER_S / 1000));
 	control_regroup(m->control);
 	trouble_over(m->trouble, TROUBLE_MASTER, 2100);
 	trouble_over_all(m->trouble, 3108); /* the logs were opened anew */

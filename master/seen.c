@@ -6,66 +6,37 @@
  * Touches: its own memory, bounded by the number of accounts.
  * Failure: without memory a new account is not remembered.
  */
-#include "master/seen.h"
+#include "master/seen_priv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 
-#include "shm/base/hash.h"
 #include "shm/base/log.h"
 
-struct seen_node {
-	LIST_ENTRY(seen_node) chain;	 /* by key */
-	LIST_ENTRY(seen_node) sid_chain; /* by a.sid, unless it is "" */
-	TAILQ_ENTRY(seen_node) age;	 /* last seen at the end */
-	char key[IDENTITY_PRINCIPAL_MAX];
-	struct seen_account a;
-	/* what was told */
-	uint32_t told_entry; /* entry of the last 1002; 0 none */
-	bool told_transport;
-	bool told_tls; /* transport of the last 1003/2002 or first sight */
-	uint64_t transport_ns;
-	bool told_refused;
-	uint64_t refused_ns;
-	uint64_t held;
-	uint32_t told_conflict[2];
-};
-
-LIST_HEAD(seen_chain, seen_node);
-
-struct seen {
-	size_t max, n;
-	struct hash_key hash;
-	TAILQ_HEAD(, seen_node) age;
-	struct seen_chain *by_sid; /* the second half of chain[] */
-	struct seen_chain chain[];
-};
+/* --- life -------------------------------------------------------------- */
 
 struct seen *
 seen_new(size_t max)
 {
 	struct seen *s = calloc(1, sizeof(*s) + 2 * max * sizeof(s->chain[0]));
 
-	BUG_ON(max == 0);
+	BUG_ON(max == 0 || max > UINT32_MAX);
 	if (s == NULL)
 		return NULL;
+	s->pause_ns = SEEN_PAUSE_NS;
+	s->sids_room = SEEN_SIDS_BYTES;
+	s->since_row.key.kind = SEEN_SINCE;
+	TAILQ_INIT(&s->unsaved);
 	s->max = max;
 	s->by_sid = s->chain + max;
 	hash_key_new(&s->hash);
-	TAILQ_INIT(&s->age);
+	TAILQ_INIT(&s->age[0]);
+	TAILQ_INIT(&s->age[1]);
+	TAILQ_INIT(&s->kept);
+	s->slot = calloc(max, sizeof(s->slot[0]));
+	if (s->slot == NULL || seen_entries_init(s) != 0)
+		seen_free(&s);
 	return s;
-}
-
-static void
-seen_drop(struct seen *s, struct seen_node *n)
-{
-	LIST_REMOVE(n, chain);
-	if (n->a.sid[0] != '\0')
-		LIST_REMOVE(n, sid_chain);
-	TAILQ_REMOVE(&s->age, n, age);
-	s->n--;
-	free(n);
 }
 
 void
@@ -75,16 +46,154 @@ seen_free(struct seen **sp)
 
 	if (s == NULL)
 		return;
-	while (!TAILQ_EMPTY(&s->age))
-		seen_drop(s, TAILQ_FIRST(&s->age));
+	for (size_t i = 0; i < 2; i++) {
+		while (!TAILQ_EMPTY(&s->age[i]))
+			seen_drop(s, TAILQ_FIRST(&s->age[i]));
+	}
+	seen_entries_fini(s);
+	free(s->slot);
 	free(s);
 	*sp = NULL;
+}
+
+void
+seen_set_pause(struct seen *s, uint64_t ns)
+{
+	s->pause_ns = ns;
+}
+
+void
+seen_set_sids_room(struct seen *s, size_t bytes)
+{
+	s->sids_room = bytes;
 }
 
 size_t
 seen_count(const struct seen *s)
 {
 	return s->n;
+}
+
+uint64_t
+seen_since(const struct seen *s)
+{
+	return s->since;
+}
+
+void
+seen_each(const struct seen *s,
+	  void (*fn)(void *arg, const struct seen_account *a), void *arg)
+{
+	for (size_t i = 0; i < s->max; i++) {
+		if (s->slot[i] != NULL)
+			fn(arg, &s->slot[i]->a);
+	}
+}
+
+void
+seen_touch(struct seen *s, struct seen_row *r)
+{
+	if (r->unsaved)
+		return;
+	r->unsaved = true;
+	TAILQ_INSERT_TAIL(&s->unsaved, r, link);
+	s->nunsaved++;
+}
+
+void
+seen_untouch(struct seen *s, struct seen_row *r)
+{
+	if (!r->unsaved)
+		return;
+	r->unsaved = false;
+	TAILQ_REMOVE(&s->unsaved, r, link);
+	s->nunsaved--;
+}
+
+/* --- SIDs -------------------------------------------------------------- */
+
+static void
+seen_drop_sids(struct seen *s, struct seen_node *n)
+{
+	if (n->sids == NULL)
+		return;
+	TAILQ_REMOVE(&s->kept, n, kept);
+	s->sids_bytes -= n->a.sids.len;
+	free(n->sids);
+	n->sids = NULL;
+	n->a.sids = (struct slice){NULL, 0};
+}
+
+void
+seen_set_sids(struct seen *s, struct seen_node *n, struct slice sids)
+{
+	seen_drop_sids(s, n);
+	if (sids.len == 0 || sids.len > s->sids_room)
+		return;
+	while (s->sids_bytes + sids.len > s->sids_room)
+		seen_drop_sids(s, TAILQ_FIRST(&s->kept));
+	n->sids = malloc(sids.len);
+	if (n->sids == NULL)
+		return;
+	memcpy(n->sids, sids.p, sids.len);
+	n->a.sids = (struct slice){n->sids, sids.len};
+	s->sids_bytes += sids.len;
+	TAILQ_INSERT_TAIL(&s->kept, n, kept);
+}
+
+/* --- accounts ---------------------------------------------------------- */
+
+static bool
+seen_known(const struct seen_node *n)
+{
+	return n->a.allowed > 0;
+}
+
+void
+seen_drop(struct seen *s, struct seen_node *n)
+{
+	seen_untouch(s, &n->row);
+	seen_drop_sids(s, n);
+	s->slot[n->row.key.slot] = NULL;
+	LIST_REMOVE(n, chain);
+	if (n->a.sid[0] != '\0')
+		LIST_REMOVE(n, sid_chain);
+	TAILQ_REMOVE(&s->age[seen_known(n)], n, age);
+	s->nknown -= seen_known(n);
+	s->n--;
+	free(n);
+}
+
+void
+seen_aged(struct seen *s, struct seen_node *n)
+{
+	TAILQ_REMOVE(&s->age[seen_known(n)], n, age);
+	TAILQ_INSERT_TAIL(&s->age[seen_known(n)], n, age);
+	if (n->sids == NULL)
+		return;
+	TAILQ_REMOVE(&s->kept, n, kept);
+	TAILQ_INSERT_TAIL(&s->kept, n, kept);
+}
+
+/* One more report that let it in: it is no stranger any more. */
+static void
+seen_let_in(struct seen *s, struct seen_node *n)
+{
+	if (!seen_known(n)) {
+		TAILQ_REMOVE(&s->age[0], n, age);
+		TAILQ_INSERT_TAIL(&s->age[1], n, age);
+		s->nknown++;
+	}
+	n->a.allowed++;
+}
+
+/* Whom to forget for a new one: strangers may have half. */
+static struct seen_node *
+seen_oldest(struct seen *s)
+{
+	bool strangers = s->n - s->nknown >= (s->max + 1) / 2;
+
+	return TAILQ_FIRST(&s->age[strangers ? 0 : 1]);
 }
 
 /* --- finding ----------------------------------------------------------- */
@@ -114,7 +223,7 @@ seen_chain_of(struct seen *s, const char *key)
 }
 
 static struct seen_node *
-seen_get(struct seen *s, const char *key)
+seen_get_key(struct seen *s, const char *key)
 {
 	struct seen_node *n;
 
@@ -124,6 +233,15 @@ seen_get(struct seen *s, const char *key)
 			return n;
 	}
 	return NULL;
+}
+
+struct seen_node *
+seen_get(struct seen *s, struct slice account)
+{
+	char key[IDENTITY_PRINCIPAL_MAX];
+
+	seen_key(key, account);
+	return seen_get_key(s, key);
 }
 
 static struct seen_chain *
@@ -145,7 +263,7 @@ seen_get_by_sid(struct seen *s, const char *sid)
 	return NULL;
 }
 
-static void
+void
 seen_set_sid(struct seen *s, struct seen_node *n, struct slice sid)
 {
 	if (sid.len == 0 || slice_is(sid, n->a.sid))
@@ -157,30 +275,67 @@ seen_set_sid(struct seen *s, struct seen_node *n, struct slice sid)
 		LIST_INSERT_HEAD(seen_sid_chain_of(s, n->a.sid), n, sid_chain);
 }
 
-static struct seen_node *
-seen_get_or_add(struct seen *s, struct slice account, uint64_t real_ns)
+struct seen_node *
+seen_add(struct seen *s, struct slice account, uint32_t slot)
 {
 	char key[IDENTITY_PRINCIPAL_MAX];
 	struct seen_node *n;
 
 	seen_key(key, account);
-	n = seen_get(s, key);
-	if (n != NULL) {
-		TAILQ_REMOVE(&s->age, n, age);
-		TAILQ_INSERT_TAIL(&s->age, n, age);
-		return n;
-	}
+	if (slot >= s->max || s->slot[slot] != NULL || key[0] == '\0' ||
+	    seen_get_key(s, key) != NULL)
+		return NULL;
 	n = calloc(1, sizeof(*n));
 	if (n == NULL)
 		return NULL;
-	if (s->n == s->max)
-		seen_drop(s, TAILQ_FIRST(&s->age));
+	n->row.key = (struct seen_key){SEEN_ACCOUNT, slot};
+	s->slot[slot] = n;
 	memcpy(n->key, key, sizeof(n->key));
 	seen_copy(n->a.account, sizeof(n->a.account), account);
-	n->a.first = real_ns;
 	LIST_INSERT_HEAD(seen_chain_of(s, key), n, chain);
-	TAILQ_INSERT_TAIL(&s->age, n, age);
+	TAILQ_INSERT_TAIL(&s->age[0], n, age);
 	s->n++;
+	return n;
+}
+
+void
+seen_take(struct seen *s, struct seen_node *n, const struct seen_account *a,
+	  const struct seen_told *t)
+{
+	BUG_ON(seen_known(n) || n->sids != NULL || n->a.sid[0] != '\0');
+	TAILQ_REMOVE(&s->age[0], n, age);
+	n->a = *a;
+	n->a.sid[0] = '\0';
+	n->a.sids = (struct slice){NULL, 0};
+	n->told = *t;
+	TAILQ_INSERT_TAIL(&s->age[seen_known(n)], n, age);
+	s->nknown += seen_known(n);
+	seen_set_sid(s, n, slice_of(a->sid));
+}
+
+static uint32_t
+seen_free_slot(struct seen *s)
+{
+	BUG_ON(s->n >= s->max);
+	while (s->slot[s->slot_hint % s->max] != NULL)
+		s->slot_hint++;
+	return (uint32_t)(s->slot_hint % s->max);
+}
+
+static struct seen_node *
+seen_get_or_add(struct seen *s, struct slice account, uint64_t real_ns)
+{
+	struct seen_node *n = seen_get(s, account);
+
+	if (n != NULL) {
+		seen_aged(s, n);
+		return n;
+	}
+	if (s->n == s->max)
+		seen_drop(s, seen_oldest(s));
+	n = seen_add(s, account, seen_free_slot(s));
+	if (n != NULL)
+		n->a.first = real_ns;
 	return n;
 }
 
@@ -203,7 +358,7 @@ seen_subject(struct seen *s, struct slice text)
 	if (text.len == 0 || text.len >= sizeof(key))
 		return NULL;
 	seen_key(key, text);
-	n = seen_get(s, key);
+	n = seen_get_key(s, key);
 	if (n == NULL) {
 		/* SIDs are written with a capital S alone. */
 		key[0] = key[0] == 's' ? 'S' : key[0];
@@ -212,33 +367,83 @@ seen_subject(struct seen *s, struct slice text)
 	return n == NULL ? NULL : &n->a;
 }
 
+/* The one account of that name without realm; NULL: none, or several. */
+static struct seen_node *
+seen_only_named(struct seen *s, struct slice name)
+{
+	struct seen_node *n, *found = NULL;
+
+	for (size_t i = 0; i < 2; i++) {
+		TAILQ_FOREACH(n, &s->age[i], age)
+		{
+			if (!slice_ieq(name, seen_short_name(n->a.account)))
+				continue;
+			if (found != NULL)
+				return NULL; /* which of them? */
+			found = n;
+		}
+	}
+	return found;
+}
+
 const struct seen_account *
 seen_find(struct seen *s, struct slice text)
 {
 	const struct seen_account *a = seen_subject(s, text);
-	struct seen_node *n, *found = NULL;
+	struct seen_node *n;
 
 	if (a != NULL || text.len == 0)
 		return a;
-	TAILQ_FOREACH(n, &s->age, age)
-	{
-		if (!slice_ieq(text, seen_short_name(n->a.account)))
-			continue;
-		if (found != NULL)
-			return NULL; /* which of them? */
-		found = n;
-	}
-	return found == NULL ? NULL : &found->a;
+	n = seen_only_named(s, text);
+	return n == NULL ? NULL : &n->a;
 }
 
 /* --- reports ----------------------------------------------------------- */
 
 static void
-seen_remember(struct seen_account *a, const struct msg_seen *m, uint64_t now)
+seen_remember_ways(struct seen_account *a, const struct msg_seen *m,
+		   uint64_t now)
 {
+	unsigned ways =
+	    ways_of(m->tls, m->bound, (enum auth_mech)m->mech, m->enctype);
+
+	for (unsigned w = 0; w < WAY_MAX; w++) {
+		if ((ways & WAY_BIT(w)) != 0)
+			a->way[w] = now;
+	}
+}
+
+/* The relay sends a list once; later its hash tells that it is the same. */
+static void
+seen_remember_sids(struct seen *s, struct seen_node *n,
+		   const struct msg_seen *m, uint64_t now)
+{
+	struct seen_account *a = &n->a;
+
+	a->lack = m->lack;
+	a->nsids = m->nsids;
+	if (m->sids.len > 0 || m->nsids == 0) {
+		seen_set_sids(s, n, m->sids);
+		a->sids_hash = m->sids_hash;
+		a->sids_ns = now;
+	} else if (a->sids_hash == m->sids_hash && n->sids != NULL) {
+		a->sids_ns = now;
+	} else if (a->sids_hash != m->sids_hash) {
+		/* others, which are still to come: what we have is not it */
+		seen_set_sids(s, n, (struct slice){NULL, 0});
+		a->sids_hash = m->sids_hash;
+	}
+}
+
+static void
+seen_remember(struct seen *s, struct seen_node *n, const struct msg_seen *m,
+	      uint64_t now)
+{
+	struct seen_account *a = &n->a;
+
 	a->last = now;
 	if (m->allowed) {
-		a->allowed++;
+		seen_let_in(s, n);
 		a->last_allowed = now;
 	} else {
 		a->refused++;
@@ -246,10 +451,12 @@ seen_remember(struct seen_account *a, const struct msg_seen *m, uint64_t now)
 	}
 	seen_copy(a->spn, sizeof(a->spn), m->spn);
 	seen_copy(a->address, sizeof(a->address), m->address);
+	seen_copy(a->listener, sizeof(a->listener), m->listener);
 	seen_copy(a->request, sizeof(a->request), m->request);
 	a->generation = m->generation;
 	a->entry = m->entry;
 	a->other = m->other;
+	a->matches = m->matches;
 	a->kvno = m->kvno;
 	a->enctype = m->enctype;
 	a->verdict = m->verdict;
@@ -257,22 +464,28 @@ seen_remember(struct seen_account *a, const struct msg_seen *m, uint64_t now)
 	a->mech = m->mech;
 	a->tls = m->tls;
 	a->bound = m->bound;
+	seen_remember_ways(a, m, now);
+	seen_remember_sids(s, n, m, now);
+	seen_set_sid(s, n, m->sid);
+	seen_touch(s, &n->row);
 }
 
 static void
-seen_news_refused(struct seen_node *n, uint64_t mono_ns, struct seen_news *news)
+seen_news_refused(struct seen *s, struct seen_node *n, uint64_t mono_ns,
+		  struct seen_news *news)
 {
+	struct seen_told *t = &n->told;
+
 	/* Authorized again later, its next connection is an event 1002. */
-	n->told_entry = 0;
-	if (n->told_refused && mono_ns - n->refused_ns < SEEN_PAUSE_NS) {
-		n->held++;
+	t->entry = 0;
+	if (t->refused_ns != 0 && mono_ns - t->refused_ns < s->pause_ns) {
+		t->held++;
 		return;
 	}
-	n->told_refused = true;
-	n->refused_ns = mono_ns;
+	t->refused_ns = mono_ns;
 	news->refused = true;
-	news->held = n->held;
-	n->held = 0;
+	news->held = t->held;
+	t->held = 0;
 }
 
 /*
@@ -281,35 +494,37 @@ seen_news_refused(struct seen_node *n, uint64_t mono_ns, struct seen_news *news)
  * end is how things are then.
  */
 static void
-seen_news_transport(struct seen_node *n, bool tls, uint64_t mono_ns,
-		    struct seen_news *news)
+seen_news_transport(struct seen *s, struct seen_node *n, bool tls,
+		    uint64_t mono_ns, struct seen_news *news)
 {
-	if (n->told_transport &&
-	    (n->told_tls == tls || mono_ns - n->transport_ns < SEEN_PAUSE_NS))
+	struct seen_told *t = &n->told;
+
+	if (t->transport &&
+	    (t->tls == tls ||
+	     (t->transport_ns != 0 && mono_ns - t->transport_ns < s->pause_ns)))
 		return;
 	news->insecure = !tls;
-	news->to_https = tls && n->told_transport;
+	news->relapse = !tls && t->transport;
+	news->to_https = tls && t->transport;
 	/* A first sight over HTTPS is no event and starts no pause. */
-	if (news->insecure || news->to_https)
-		n->transport_ns = mono_ns;
-	else
-		n->transport_ns = mono_ns - SEEN_PAUSE_NS;
-	n->told_transport = true;
-	n->told_tls = tls;
+	t->transport_ns = news->insecure || news->to_https ? mono_ns : 0;
+	t->transport = true;
+	t->tls = tls;
 }
 
 static void
 seen_news_conflict(struct seen_node *n, const struct msg_seen *m,
 		   struct seen_news *news)
 {
+	uint32_t *told = n->told.conflict;
+
 	if (m->other == 0) {
-		n->told_conflict[0] = n->told_conflict[1] = 0;
+		told[0] = told[1] = 0;
 		return;
 	}
-	news->conflict =
-	    n->told_conflict[0] != m->entry || n->told_conflict[1] != m->other;
-	n->told_conflict[0] = m->entry;
-	n->told_conflict[1] = m->other;
+	news->conflict = told[0] != m->entry || told[1] != m->other;
+	told[0] = m->entry;
+	told[1] = m->other;
 }
 
 void
@@ -324,14 +539,14 @@ seen_report(struct seen *s, const struct msg_seen *m, uint64_t real_ns,
 	n = seen_get_or_add(s, m->account, real_ns);
 	if (n == NULL)
 		return;
-	seen_remember(&n->a, m, real_ns);
-	seen_set_sid(s, n, m->sid);
+	seen_remember(s, n, m, real_ns);
 	if (!m->allowed) {
-		seen_news_refused(n, mono_ns, news_r);
+		seen_news_refused(s, n, mono_ns, news_r);
 		return;
 	}
-	news_r->allowed = n->told_entry == 0 || n->told_entry != m->entry;
-	n->told_entry = m->entry;
-	seen_news_transport(n, m->tls, mono_ns, news_r);
+	seen_entry_used(s, m->entry, real_ns);
+	news_r->allowed = n->told.entry == 0 || n->told.entry != m->entry;
+	n->told.entry = m->entry;
+	seen_news_transport(s, n, m->tls, mono_ns, news_r);
 	seen_news_conflict(n, m, news_r);
 }

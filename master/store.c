@@ -25,8 +25,14 @@
 #define CANARY	       "rms-connector store"
 #define CANARY_CONTEXT SLICE_LIT("meta/canary")
 
-static const char *const db_name[DB_MAX] = {"meta",    "settings", "creds",
-					    "servers", "subjects", "history"};
+static const char *const db_name[DB_MAX] = {
+    "meta", "settings", "creds", "servers", "subjects", "history", "seen"};
+
+const char *
+store_db_name(enum store_db db)
+{
+	return db_name[db];
+}
 
 int
 store_fail(char *err, int e, const char *fmt, ...)
@@ -147,9 +153,13 @@ dbs_open(struct store *st, MDB_txn *txn, unsigned flags)
 {
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < DB_MAX; i++)
+	for (size_t i = 0; rc == 0 && i < DB_SEEN; i++)
 		rc = mdb_dbi_open(txn, db_name[i], flags, &st->db[i]);
-	return rc;
+	if (rc != 0)
+		return rc;
+	rc = mdb_dbi_open(txn, db_name[DB_SEEN], 0, &st->db[DB_SEEN]);
+	st->has_seen = rc == 0;
+	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 static int

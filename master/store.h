@@ -220,6 +220,29 @@ struct store_edit {
 MUST_USE int store_edit(struct store *st, struct store_edit *e,
 			const struct store_author *who, char err[STORE_ERR]);
 
+/* --- what was seen ----------------------------------------------------- */
+/*
+ * Rows that are nobody's change: they make no generation and no history, and
+ * losing them costs nobody access.  What is in them is their owner's matter
+ * (seen_record.c); a row is at most 8 kB.
+ */
+struct seen_key;
+struct store_seen; /* a batch under way */
+/*
+ * One durable transaction: fill() puts the rows.  It runs again after the map
+ * had to grow.  0, or -errno with a line in err, and no row is there then.
+ */
+MUST_USE int store_seen_put(struct store *st,
+			    int (*fill)(void *arg, struct store_seen *w),
+			    void *arg, char err[STORE_ERR]);
+MUST_USE int store_seen_row(struct store_seen *w, struct seen_key key,
+			    struct slice record);
+/* Visits all until fn returns non-zero, which is returned. */
+MUST_USE int store_seen_each(struct store *st,
+			     int (*fn)(void *arg, struct seen_key key,
+				       struct slice record),
+			     void *arg);
+
 /* --- history --------------------------------------------------------- */
 /* The last 10,000 changes are kept, each with all that undoing it needs. */
 struct store_change {

@@ -1,7 +1,7 @@
 /*
  * store_priv: what the parts of the store share; nobody else includes it.
  *
- * LMDB holds six databases.  Keys are texts or big-endian numbers, so that
+ * LMDB holds seven databases.  Keys are texts or big-endian numbers, so that
  * LMDB's order is the order of numbers; values are records made with
  * shm/base/pack.h that open with a version byte.
  *
@@ -13,6 +13,8 @@
  *				    name, note
  *	subjects kind, key	 -> id		an index of servers
  *	history	 generation, part -> see store_history.c
+ *	seen	 made elsewhere, see store_seen.c; not there until the first
+ *		 row is, so that an older master meets nothing new
  *
  * "schema" keeps its key and encoding in every schema to come: an old master
  * must be able to read it.  Numbers of servers and credentials are never given
@@ -37,7 +39,8 @@ enum store_db {
 	DB_SERVERS = 3,
 	DB_SUBJECTS = 4,
 	DB_HISTORY = 5,
-	DB_MAX = 6,
+	DB_SEEN = 6, /* last: only if has_seen */
+	DB_MAX = 7,
 };
 
 /* Rows of history that are kept; the oldest go first. */
@@ -55,6 +58,7 @@ enum store_db {
 struct store {
 	MDB_env *env; /* NULL after a failure that lost it: reopened on use */
 	MDB_dbi db[DB_MAX];
+	bool has_seen;	   /* DB_SEEN is there */
 	struct seal *seal; /* borrowed; NULL: opened without the key */
 	char *dir;
 	int dir_fd;
@@ -89,6 +93,9 @@ void store_quote(struct sbuf *b, struct slice s);
 /* NULL when s is printable UTF-8, else what is wrong with it. */
 const char *store_text_fault(struct slice s);
 
+/* The name of a database. */
+const char *store_db_name(enum store_db db);
+
 /* --- store_env.c: each 0, or -errno with a line in err ------------------ */
 /* Makes and opens st->dir. */
 MUST_USE int store_dir_open(struct store *st, char *err);
@@ -114,6 +121,8 @@ struct store_tx {
 	uint64_t generation; /* that this transaction will make */
 	uint64_t when;
 	const struct store_author *who;
+	bool aside;	  /* no change: neither generation nor history */
+	bool made_seen;	  /* DB_SEEN came with this transaction */
 	bool map_full;	  /* grow and run again */
 	uint32_t parts;	  /* rows of history written so far */
 	uint64_t changed; /* row changes so far; 0: nothing to commit */
@@ -132,6 +141,15 @@ struct store_tx {
 typedef int store_change_fn(struct store_tx *tx, void *arg);
 MUST_USE int store_change(struct store *st, const struct store_author *who,
 			  store_change_fn *fn, void *arg, char *err);
+
+/*
+ * The same for rows that are nobody's change: no generation, no history, and
+ * fn may only store_tx_put_seen().
+ */
+MUST_USE int store_aside(struct store *st, store_change_fn *fn, void *arg,
+			 char *err);
+MUST_USE int store_tx_put_seen(struct store_tx *tx, struct slice key,
+			       struct slice value);
 
 /* Borrowed until the next put or del.  -ENOENT without a line in err. */
 MUST_USE int store_tx_get(struct store_tx *tx, enum store_db db,

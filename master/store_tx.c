@@ -99,7 +99,8 @@ tx_old(struct store_tx *tx, enum store_db db, struct slice key,
 {
 	int r = tx_room(tx);
 
-	BUG_ON(db == DB_META || db == DB_HISTORY || key.len > SUBJECT_MAX + 1);
+	BUG_ON(tx->aside || db == DB_META || db >= DB_HISTORY ||
+	       key.len > SUBJECT_MAX + 1);
 	if (r == 0)
 		r = store_tx_get(tx, db, key, old_r);
 	if (r == 0 && old_r->len > STORE_RECORD_MAX)
@@ -137,6 +138,28 @@ store_tx_del(struct store_tx *tx, enum store_db db, struct slice key)
 	tx_note(tx, db, key, &old, NULL);
 	rc = mdb_del(tx->txn, tx->st->db[db], &k, NULL);
 	return rc == 0 ? 0 : tx_fail(tx, rc);
+}
+
+int
+store_tx_put_seen(struct store_tx *tx, struct slice key, struct slice value)
+{
+	struct store *st = tx->st;
+	MDB_val k = val_of(key), v = val_of(value);
+	int rc = 0;
+
+	BUG_ON(!tx->aside || key.len > SUBJECT_MAX + 1 ||
+	       value.len > STORE_RECORD_MAX);
+	if (!st->has_seen && !tx->made_seen) {
+		rc = mdb_dbi_open(tx->txn, store_db_name(DB_SEEN), MDB_CREATE,
+				  &st->db[DB_SEEN]);
+		tx->made_seen = rc == 0;
+	}
+	if (rc == 0)
+		rc = mdb_put(tx->txn, st->db[DB_SEEN], &k, &v, 0);
+	if (rc != 0)
+		return tx_fail(tx, rc);
+	tx->changed++;
+	return 0;
 }
 
 static int
@@ -238,7 +261,8 @@ tx_begin(struct store_tx *tx)
 	}
 	if (rc != 0)
 		return tx_fail(tx, rc);
-	tx->generation = st->generation + 1;
+	/* What went aside has no generation that would tell it is there. */
+	tx->generation = tx->aside ? UINT64_MAX : st->generation + 1;
 	tx->when = clock_real_ns();
 	pack_init(&tx->log, st->changes, sizeof(st->changes));
 	sbuf_init(&tx->what, tx->what_text, sizeof(tx->what_text));
@@ -253,7 +277,7 @@ tx_run(struct store_tx *tx, store_change_fn *fn, void *arg)
 	if (r != 0)
 		return r;
 	r = fn(tx, arg);
-	if (r == 0 && tx->changed > 0)
+	if (r == 0 && tx->changed > 0 && !tx->aside)
 		r = tx_finish(tx);
 	if (r != 0 || tx->changed == 0) {
 		mdb_txn_abort(tx->txn);
@@ -261,8 +285,10 @@ tx_run(struct store_tx *tx, store_change_fn *fn, void *arg)
 	}
 	rc = mdb_txn_commit(tx->txn);
 	r = rc == 0 ? 0 : tx_commit_failed(tx, rc);
-	if (r == 0)
+	if (r == 0 && !tx->aside)
 		tx->st->generation = tx->generation;
+	if (r == 0 && tx->made_seen)
+		tx->st->has_seen = true;
 	return r;
 }
 
@@ -301,9 +327,9 @@ map_grow(struct store *st, char *err)
 	return store_errno(rc);
 }
 
-int
-store_change(struct store *st, const struct store_author *who,
-	     store_change_fn *fn, void *arg, char *err)
+static int
+tx_until_it_fits(struct store *st, const struct store_author *who,
+		 store_change_fn *fn, void *arg, char *err)
 {
 	struct store_tx tx;
 	int r;
@@ -311,13 +337,28 @@ store_change(struct store *st, const struct store_author *who,
 	BUG_ON(st->readers > 0); /* a callback of a reader must not write */
 	do {
 		err[0] = '\0';
-		tx = (struct store_tx){.st = st, .err = err, .who = who};
+		tx = (struct store_tx){
+		    .st = st, .err = err, .who = who, .aside = who == NULL};
 		r = tx_run(&tx, fn, arg);
 		if (!tx.map_full)
 			return r;
 		r = map_grow(st, err);
 	} while (r == 0);
 	return r;
+}
+
+int
+store_change(struct store *st, const struct store_author *who,
+	     store_change_fn *fn, void *arg, char *err)
+{
+	BUG_ON(who == NULL);
+	return tx_until_it_fits(st, who, fn, arg, err);
+}
+
+int
+store_aside(struct store *st, store_change_fn *fn, void *arg, char *err)
+{
+	return tx_until_it_fits(st, NULL, fn, arg, err);
 }
 
 /* --- reading ----------------------------------------------------------------

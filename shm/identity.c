@@ -143,6 +143,49 @@ identity_unpack(struct unpack *u)
 	return id;
 }
 
+/* --- lists of SIDs ------------------------------------------------------ */
+
+void
+sids_pack(struct pack *k, const struct identity_sid *sid, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		pack_u8(k, sid[i].source);
+		pack_u8(k, sid[i].len);
+		pack_bytes(k, sid[i].bytes, sid[i].len);
+	}
+}
+
+bool
+sids_next(struct slice *packed, struct identity_sid *sid_r)
+{
+	const uint8_t *p = (const uint8_t *)packed->p;
+	size_t len;
+
+	if (packed->len < 2)
+		return false;
+	len = p[1];
+	if (packed->len - 2 < len || p[0] > SID_RESOURCE ||
+	    !sid_valid(p + 2, len))
+		return false;
+	sid_r->source = p[0];
+	sid_r->len = (uint8_t)len;
+	memcpy(sid_r->bytes, p + 2, len);
+	packed->p += 2 + len;
+	packed->len -= 2 + len;
+	return true;
+}
+
+int
+sids_count(struct slice packed)
+{
+	struct identity_sid sid;
+	int n = 0;
+
+	while (n <= IDENTITY_SIDS_MAX && sids_next(&packed, &sid))
+		n++;
+	return packed.len > 0 || n > IDENTITY_SIDS_MAX ? -EINVAL : n;
+}
+
 /* --- SIDs --------------------------------------------------------------- */
 
 bool

@@ -89,6 +89,19 @@ void identity_pack(struct pack *k, const struct identity *id);
  * why there are none. */
 MUST_USE struct identity *identity_unpack(struct unpack *u);
 
+/*
+ * The SIDs alone, as SEEN carries and the store keeps them: for each one byte
+ * of source, one of length, and the SID.
+ */
+#define SIDS_PACKED_MAX (IDENTITY_SIDS_MAX * (2 + SID_BYTES_MAX))
+void sids_pack(struct pack *k, const struct identity_sid *sid, size_t n);
+/* The next of them; false at the end, or with *packed not empty when what is
+ * left is not such a list.  *packed moves on. */
+bool sids_next(struct slice *packed, struct identity_sid *sid_r);
+/* How many there are; -EINVAL when it is no such list or above
+ * IDENTITY_SIDS_MAX. */
+MUST_USE int sids_count(struct slice packed);
+
 /* Is it one SID, exactly?  At least one subauthority (MS-DTYP 2.4.2.1). */
 bool sid_valid(const uint8_t *bytes, size_t len);
 

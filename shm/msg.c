@@ -14,6 +14,7 @@
 
 #include <errno.h>
 
+#include "shm/base/hash.h"
 #include "shm/base/pack.h"
 #include "shm/base/log.h"
 
@@ -107,16 +108,42 @@ MSG_FLAT(drain, DRAIN_FIELDS, true);
 #define SEEN_FIELDS(F)                                     \
 	F(bool, allowed) F(bool, tls) F(bool, bound)       \
 	F(u8, mech) F(u8, role) F(u8, verdict)             \
-	F(u32, entry) F(u32, other) F(u64, generation)     \
-	F(i32, enctype) F(u32, kvno)                       \
+	F(u32, entry) F(u32, other) F(u32, matches)        \
+	F(u64, generation) F(i32, enctype) F(u32, kvno)    \
+	F(u8, lack) F(u32, nsids) F(u64, sids_hash)        \
+	F(slice, sids)                                     \
 	F(slice, account) F(slice, sid) F(slice, spn)      \
-	F(slice, address) F(slice, request)
+	F(slice, address) F(slice, listener)               \
+	F(slice, request)
 /* clang-format on */
 
 MSG_FLAT(event, EVENT_FIELDS, true);
-MSG_FLAT(seen, SEEN_FIELDS,
-	 m_r->mech <= MECH_CERT && m_r->role < SERVER_ROLE_MAX &&
-	     m_r->verdict <= VERDICT_NO_TABLE);
+
+/* SIDs are all of them or none, and then there is nothing to lack. */
+static bool
+msg_seen_holds(const struct msg_seen *m)
+{
+	if (m->mech > MECH_CERT || m->role >= SERVER_ROLE_MAX ||
+	    m->verdict > VERDICT_NO_TABLE || m->lack >= LACK_MAX ||
+	    m->nsids > IDENTITY_SIDS_MAX)
+		return false;
+	if (m->nsids > 0 && m->lack != LACK_NONE_GIVEN)
+		return false;
+	return m->sids.len == 0 || sids_count(m->sids) == (int)m->nsids;
+}
+
+MSG_FLAT(seen, SEEN_FIELDS, msg_seen_holds(m_r));
+
+uint64_t
+msg_sids_hash(struct slice packed)
+{
+	/* Known to all, so anybody could make two lists of one hash; what
+	 * that is good for is to have the wrong groups explained. */
+	static const struct hash_key key = {UINT64_C(0x73646973736d72), 1};
+	uint64_t h = hash_bytes(&key, packed.p, packed.len);
+
+	return packed.len == 0 ? 0 : h == 0 ? 1 : h;
+}
 
 #define KEEPER_STATUS_FIELDS(F) F(u32, entries) F(slice, text)
 MSG_FLAT(keeper_status, KEEPER_STATUS_FIELDS, true);

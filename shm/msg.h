@@ -106,15 +106,25 @@ struct msg_seen {
 	uint8_t verdict;     /* enum verdict */
 	uint32_t entry;	     /* that decided, 0 none */
 	uint32_t other;	     /* an entry that disagrees, 0 none */
+	uint32_t matches;    /* entries that match and have not expired */
 	uint64_t generation; /* of the table that decided */
 	int32_t enctype;
 	uint32_t kvno;
+	uint8_t lack;	    /* enum sid_lack; 0 while there are SIDs */
+	uint32_t nsids;	    /* that the identity has */
+	uint64_t sids_hash; /* of all of them, msg_sids_hash() */
+	/* sids_pack() of all, or empty: those that were told with this hash */
+	struct slice sids;
 	struct slice account;
 	struct slice sid; /* of the user, text, or empty */
 	struct slice spn;
 	struct slice address;
+	struct slice listener; /* its name */
 	struct slice request;
 };
+/* Names a list of SIDs to a process that has it, the same in every relay; 0
+ * for the empty one. */
+uint64_t msg_sids_hash(struct slice packed);
 
 /* --- CLOUD_STATUS ---------------------------------------------------- */
 struct msg_cloud_cred {

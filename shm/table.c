@@ -223,8 +223,11 @@ table_find(const struct table *t, enum subject_kind kind, const void *key,
 
 struct table_match {
 	uint32_t pos;
+	uint16_t sid; /* position of the SID that it matched plus one; 0: the
+		       * principal */
 	bool account; /* names the account itself, not a group of it */
 };
+_Static_assert(IDENTITY_SIDS_MAX < UINT16_MAX, "sid holds them");
 
 /* What an identity matched; no entry twice (a PAC may name a group twice). */
 struct table_matches {
@@ -233,7 +236,8 @@ struct table_matches {
 };
 
 static void
-table_match_add(struct table_matches *ms, uint32_t found, bool account)
+table_match_add(struct table_matches *ms, uint32_t found, size_t sid,
+		bool account)
 {
 	if (found == 0)
 		return;
@@ -243,7 +247,8 @@ table_match_add(struct table_matches *ms, uint32_t found, bool account)
 			return;
 		}
 	}
-	ms->m[ms->n++] = (struct table_match){found - 1, account};
+	ms->m[ms->n++] =
+	    (struct table_match){found - 1, (uint16_t)sid, account};
 }
 
 static void
@@ -259,13 +264,13 @@ table_collect(const struct table *t, const struct identity *id,
 		table_match_add(
 		    ms,
 		    table_find(t, kind, id->principal, strlen(id->principal)),
-		    true);
+		    0, true);
 	BUG_ON(id->nsids > IDENTITY_SIDS_MAX);
 	for (size_t i = 0; i < id->nsids; i++)
 		table_match_add(ms,
 				table_find(t, SUBJECT_SID, id->sids[i].bytes,
 					   id->sids[i].len),
-				id->sids[i].source == SID_USER);
+				i + 1, id->sids[i].source == SID_USER);
 }
 
 /* Does a decide rather than b?  The rule of table_decide(). */
@@ -363,4 +368,47 @@ table_decide(const struct table *t, const struct identity *id, uint64_t now,
 		hit_r->other = t->ents[other->pos].id;
 		hit_r->conflict = true;
 	}
+}
+
+/* --- telling why --------------------------------------------------------- */
+
+/* Takes the best of them out of ms. */
+static bool
+table_take_best(const struct table *t, struct table_matches *ms, uint64_t now,
+		bool expired, struct table_match *m_r)
+{
+	const struct table_match *best =
+	    table_best(t, ms, now, expired, SERVER_NONE);
+
+	if (best == NULL)
+		return false;
+	*m_r = *best;
+	ms->m[best - ms->m] = ms->m[--ms->n];
+	return true;
+}
+
+size_t
+table_matching(const struct table *t, const struct identity *id, uint64_t now,
+	       struct table_matching *m_r, size_t max)
+{
+	UNINIT struct table_matches ms;
+	size_t total;
+
+	if (t == NULL || t->head->n == 0)
+		return 0;
+	table_collect(t, id, &ms);
+	total = ms.n;
+	for (size_t i = 0; i < MIN(total, max); i++) {
+		struct table_match m;
+		bool live = table_take_best(t, &ms, now, false, &m);
+
+		BUG_ON(!live && !table_take_best(t, &ms, now, true, &m));
+		m_r[i] = (struct table_matching){
+		    .account = m.account,
+		    .live = live,
+		    .by = m.sid == 0 ? TABLE_BY_PRINCIPAL : m.sid - 1U,
+		};
+		table_entry(t, m.pos, &m_r[i].entry);
+	}
+	return total;
 }

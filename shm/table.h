@@ -113,6 +113,25 @@ struct table_hit {
 void table_decide(const struct table *t, const struct identity *id,
 		  uint64_t now, struct table_hit *hit_r);
 
+/* One entry that matches an identity. */
+struct table_matching {
+	struct table_in entry; /* borrowed from the table */
+	bool account;	       /* it names the account, not a group of it */
+	bool live;	       /* it has not expired */
+	/* Position in id->sids of the SID that it matched, or
+	 * TABLE_BY_PRINCIPAL. */
+	size_t by;
+};
+#define TABLE_BY_PRINCIPAL SIZE_MAX
+
+/*
+ * The entries that match, by the rules of table_decide(): the first is the
+ * one that decides, when it is live; those that have expired come last.  How
+ * many there are, of which the first max are in m_r.
+ */
+size_t table_matching(const struct table *t, const struct identity *id,
+		      uint64_t now, struct table_matching *m_r, size_t max);
+
 /* Entry by position 0..table_len()-1, for listings.  Borrowed. */
 void table_entry(const struct table *t, size_t i, struct table_in *in_r);
 

@@ -16,8 +16,8 @@ pack_init(struct pack *k, void *mem, size_t size)
 	*k = (struct pack){.p = mem, .size = size};
 }
 
-static void
-pack_raw(struct pack *k, const void *data, size_t len)
+void
+pack_bytes(struct pack *k, const void *data, size_t len)
 {
 	if (k->full || len > k->size - k->len) {
 		k->full = true;
@@ -35,7 +35,7 @@ pack_int(struct pack *k, uint64_t v, size_t bytes)
 
 	for (size_t i = 0; i < bytes; i++)
 		t[i] = (uint8_t)(v >> (8 * i));
-	pack_raw(k, t, bytes);
+	pack_bytes(k, t, bytes);
 }
 
 void
@@ -70,7 +70,7 @@ pack_blob(struct pack *k, const void *data, size_t len)
 		return;
 	}
 	pack_u32(k, (uint32_t)len);
-	pack_raw(k, data, len);
+	pack_bytes(k, data, len);
 }
 
 void

@@ -28,6 +28,8 @@ void pack_u16(struct pack *k, uint16_t v);
 void pack_u32(struct pack *k, uint32_t v);
 void pack_u64(struct pack *k, uint64_t v);
 void pack_blob(struct pack *k, const void *data, size_t len);
+/* Without a length: for what tells its own. */
+void pack_bytes(struct pack *k, const void *data, size_t len);
 /* NULL travels as the empty string. */
 void pack_str(struct pack *k, const char *s);
 void pack_slice(struct pack *k, struct slice s);

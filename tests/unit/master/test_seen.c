@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 
 #include "master/seen.h"
@@ -21,6 +22,19 @@ report(struct seen *s, struct msg_seen m, uint64_t mono_ns)
 
 	seen_report(s, &m, 1000 * NS_PER_S + mono_ns, mono_ns, &news);
 	return news;
+}
+
+/* User S-1-5-21 and group S-1-5-32-N, packed. */
+static struct slice
+sids(char mem[32], char n)
+{
+	static const char user[] = "\0\14\1\1\0\0\0\0\0\5\25\0\0\0";
+	static const char group[] = "\2\20\1\2\0\0\0\0\0\5\40\0\0\0N\0\0\0";
+
+	memcpy(mem, user, sizeof(user) - 1);
+	memcpy(mem + sizeof(user) - 1, group, sizeof(group) - 1);
+	mem[sizeof(user) - 1 + 14] = n;
+	return (struct slice){mem, sizeof(user) + sizeof(group) - 2};
 }
 
 static struct msg_seen
@@ -239,6 +253,364 @@ last_decision_is_kept(void **state)
 	seen_free(&s);
 }
 
+/* --- how it comes ----------------------------------------------------------
+ */
+
+static void
+each_way_has_its_last_time(void **state)
+{
+	struct seen *s = seen_new(2);
+	struct msg_seen m = allowed("a@R", false);
+	const struct seen_account *a;
+
+	(void)state;
+	report(s, m, 1);
+	m.tls = true;
+	m.enctype = 18;
+	report(s, m, 2);
+	m.bound = true;
+	m.mech = MECH_NTLM;
+	report(s, m, 3);
+	m.mech = MECH_KERBEROS;
+	m.enctype = 23;
+	report(s, m, 4);
+	a = seen_find(s, SLICE_LIT("a@R"));
+	assert_int_equal(a->way[WAY_HTTP], 1000 * NS_PER_S + 1);
+	assert_int_equal(a->way[WAY_HTTPS], 1000 * NS_PER_S + 4);
+	/* over HTTP there is nothing to bind to */
+	assert_int_equal(a->way[WAY_UNBOUND], 1000 * NS_PER_S + 2);
+	assert_int_equal(a->way[WAY_BOUND], 1000 * NS_PER_S + 4);
+	assert_int_equal(a->way[WAY_NTLM], 1000 * NS_PER_S + 3);
+	assert_int_equal(a->way[WAY_KERBEROS], 1000 * NS_PER_S + 4);
+	assert_int_equal(a->way[WAY_WEAK], 1000 * NS_PER_S + 4);
+	assert_int_equal(a->way[WAY_CERT], 0);
+	seen_free(&s);
+}
+
+static void
+an_entry_has_its_last_time(void **state)
+{
+	struct seen *s = seen_new(2);
+	struct msg_seen m = allowed("a@R", true);
+
+	(void)state;
+	assert_null(seen_entry(s, 7));
+	report(s, m, 1);
+	report(s, refused("a@R"), 2);
+	m.account = SLICE_LIT("b@R");
+	report(s, m, 3);
+	assert_non_null(seen_entry(s, 7));
+	assert_int_equal(seen_entry(s, 7)->first, 1000 * NS_PER_S + 1);
+	assert_int_equal(seen_entry(s, 7)->last, 1000 * NS_PER_S + 3);
+	assert_int_equal(seen_entry(s, 7)->reports, 2);
+	/* also when the accounts are forgotten */
+	report(s, refused("c@R"), 4);
+	report(s, refused("d@R"), 5);
+	assert_non_null(seen_entry(s, 7));
+	assert_null(seen_entry(s, 7 + 4096)); /* of the same chain */
+	seen_free(&s);
+}
+
+static void
+strangers_do_not_displace_servers(void **state)
+{
+	struct seen *s = seen_new(8);
+	char name[32];
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "server%u@R", i);
+		report(s, allowed(name, true), 1 + i);
+	}
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "stranger%u@R", i);
+		report(s, refused(name), 10 + i);
+	}
+	assert_int_equal(seen_count(s), 8);
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "server%u@R", i);
+		assert_non_null(seen_find(s, slice_of(name)));
+	}
+	/* a new server takes the place of a stranger */
+	report(s, allowed("server4@R", true), 200);
+	assert_non_null(seen_find(s, SLICE_LIT("server0@R")));
+	assert_null(seen_find(s, SLICE_LIT("stranger96@R")));
+	assert_non_null(seen_find(s, SLICE_LIT("stranger97@R")));
+	seen_free(&s);
+}
+
+/* --- SIDs ------------------------------------------------------------------
+ */
+
+static void
+sids_are_told_once_and_then_by_their_hash(void **state)
+{
+	struct seen *s = seen_new(2);
+	struct msg_seen m = allowed("a@R", true);
+	const struct seen_account *a;
+	char mem[32];
+
+	(void)state;
+	m.nsids = 2;
+	m.sids_hash = 5;
+	m.sids = sids(mem, 1);
+	report(s, m, 1);
+	a = seen_find(s, SLICE_LIT("a@R"));
+	assert_true(slice_eq(a->sids, m.sids));
+	assert_int_equal(a->sids_ns, 1000 * NS_PER_S + 1);
+	/* the same: no older than this report */
+	m.sids.len = 0;
+	report(s, m, 2);
+	assert_int_equal(a->sids.len, 32);
+	assert_int_equal(a->sids_ns, 1000 * NS_PER_S + 2);
+	/* others that did not come along: then none are known */
+	m.sids_hash = 6;
+	report(s, m, 3);
+	assert_int_equal(a->sids.len, 0);
+	assert_int_equal(a->nsids, 2);
+	m.sids = sids(mem, 2);
+	report(s, m, 4);
+	assert_true(slice_eq(a->sids, m.sids));
+	/* none at all, and why */
+	m = allowed("a@R", true);
+	m.lack = LACK_SIGNATURE;
+	report(s, m, 5);
+	assert_int_equal(a->sids.len, 0);
+	assert_int_equal(a->nsids, 0);
+	assert_int_equal(a->lack, LACK_SIGNATURE);
+	seen_free(&s);
+}
+
+static void
+sids_have_a_bound_and_the_oldest_go_first(void **state)
+{
+	struct seen *s = seen_new(8);
+	struct msg_seen m = allowed("a@R", true);
+	char mem[32];
+
+	(void)state;
+	seen_set_sids_room(s, 70); /* of two accounts */
+	m.nsids = 2;
+	m.sids_hash = 5;
+	m.sids = sids(mem, 1);
+	report(s, m, 1);
+	m.account = SLICE_LIT("b@R");
+	report(s, m, 2);
+	m.account = SLICE_LIT("a@R");
+	m.sids.len = 0;
+	report(s, m, 3); /* a is newer than b now */
+	m.sids = sids(mem, 1);
+	m.account = SLICE_LIT("c@R");
+	report(s, m, 4);
+	assert_int_equal(seen_find(s, SLICE_LIT("a@R"))->sids.len, 32);
+	assert_int_equal(seen_find(s, SLICE_LIT("b@R"))->sids.len, 0);
+	assert_int_equal(seen_find(s, SLICE_LIT("c@R"))->sids.len, 32);
+	seen_free(&s);
+}
+
+/* --- records ---------------------------------------------------------------
+ */
+
+struct saved {
+	size_t n;
+	struct {
+		struct seen_key key;
+		size_t len;
+		char bytes[SEEN_RECORD_MAX];
+	} row[64];
+};
+static struct saved saved;
+
+/* As the store: a row takes the place of that with its key. */
+static int
+save_row(void *arg, struct seen_key key, struct slice record)
+{
+	size_t i = 0;
+
+	(void)arg;
+	while (i < saved.n && (saved.row[i].key.kind != key.kind ||
+			       saved.row[i].key.slot != key.slot))
+		i++;
+	assert_true(i < ARRAY_LEN(saved.row));
+	saved.n = MAX(saved.n, i + 1);
+	saved.row[i].key = key;
+	saved.row[i].len = record.len;
+	memcpy(saved.row[i].bytes, record.p, record.len);
+	return 0;
+}
+
+static void
+save(struct seen *s)
+{
+	size_t n = seen_unsaved(s);
+
+	assert_int_equal(seen_each_unsaved(s, n, save_row, NULL), 0);
+	seen_saved(s, n);
+	assert_int_equal(seen_unsaved(s), 0);
+}
+
+/* Another life, from what was saved. */
+static struct seen *
+again(size_t max)
+{
+	struct seen *s = seen_new(max);
+
+	for (size_t i = 0; i < saved.n; i++) {
+		struct slice r = {saved.row[i].bytes, saved.row[i].len};
+
+		assert_int_equal(seen_load(s, saved.row[i].key, r), 0);
+	}
+	seen_loaded(s, 77);
+	return s;
+}
+
+static void
+what_was_seen_outlives_the_process(void **state)
+{
+	struct seen *s = seen_new(4);
+	struct msg_seen m = allowed("a$@R", false);
+	const struct seen_account *a;
+	char mem[32];
+
+	(void)state;
+	saved.n = 0;
+	seen_loaded(s, 77);
+	m.sid = SLICE_LIT("S-1-5-21-1-2-3-1001");
+	m.listener = SLICE_LIT("plain");
+	m.nsids = 2;
+	m.sids_hash = 5;
+	m.sids = sids(mem, 1);
+	m.other = 9;
+	assert_true(report(s, m, 1).insecure);
+	report(s, refused("x@R"), 2);
+	save(s);
+	seen_free(&s);
+
+	s = again(4);
+	assert_int_equal(seen_since(s), 77);
+	assert_int_equal(seen_unsaved(s), 0);
+	assert_int_equal(seen_count(s), 2);
+	a = seen_find(s, SLICE_LIT("S-1-5-21-1-2-3-1001"));
+	assert_non_null(a);
+	assert_string_equal(a->account, "a$@R");
+	assert_string_equal(a->listener, "plain");
+	assert_int_equal(a->way[WAY_HTTP], 1000 * NS_PER_S + 1);
+	assert_true(slice_eq(a->sids, m.sids));
+	assert_int_equal(a->allowed, 1);
+	assert_int_equal(seen_entry(s, 7)->last, 1000 * NS_PER_S + 1);
+	/* What was told is not told again ... */
+	m.sids.len = 0;
+	assert_memory_equal(&(struct seen_news){0},
+			    &(struct seen_news[]){report(s, m, 3)}[0],
+			    sizeof(struct seen_news));
+	/* ... and what is new is, without a pause that was another life's. */
+	m.tls = true;
+	assert_true(report(s, m, 4).to_https);
+	report(s, refused("a$@R"), 5);
+	assert_true(report(s, m, 6).allowed);
+	seen_free(&s);
+}
+
+static void
+the_oldest_goes_first_in_the_next_life_too(void **state)
+{
+	struct seen *s = seen_new(3);
+
+	(void)state;
+	saved.n = 0;
+	seen_loaded(s, 77);
+	report(s, allowed("a@R", true), 1);
+	report(s, allowed("b@R", true), 2);
+	report(s, allowed("c@R", true), 3);
+	report(s, allowed("a@R", true), 4);
+	save(s);
+	seen_free(&s);
+	s = again(3);
+	report(s, allowed("d@R", true), 5);
+	assert_null(seen_find(s, SLICE_LIT("b@R")));
+	assert_non_null(seen_find(s, SLICE_LIT("a@R")));
+	/* its record takes the place of the one that is gone */
+	save(s);
+	seen_free(&s);
+	s = again(3);
+	assert_int_equal(seen_count(s), 3);
+	assert_null(seen_find(s, SLICE_LIT("b@R")));
+	assert_non_null(seen_find(s, SLICE_LIT("d@R")));
+	seen_free(&s);
+}
+
+/* Forgotten and seen again, and the kill came before the old was written
+ * over. */
+static void
+of_two_records_of_an_account_the_later_counts(void **state)
+{
+	struct seen *s = seen_new(2);
+	struct seen_key key;
+
+	(void)state;
+	for (int turn = 0; turn < 2; turn++) {
+		saved.n = 0;
+		report(s, allowed("a@R", true), 1);
+		save(s);
+		report(s, allowed("a@R", true), 9);
+		key = saved.row[0].key;
+		saved.row[0].key.slot = 1 - key.slot;
+		save(s);
+		/* now 1 has the first report, 0 the second */
+		if (turn == 1)
+			saved.row[0].key.slot = 1 - saved.row[0].key.slot;
+		seen_free(&s);
+		s = again(2);
+		assert_int_equal(seen_count(s), 1);
+		assert_true(seen_find(s, SLICE_LIT("a@R"))->last >=
+			    1000 * NS_PER_S + 9);
+	}
+	seen_free(&s);
+}
+
+static void
+a_record_that_is_none_is_refused(void **state)
+{
+	struct seen *s = seen_new(4), *into;
+	struct msg_seen m = allowed("a@R", true);
+	char mem[32];
+
+	(void)state;
+	saved.n = 0;
+	seen_loaded(s, 77);
+	m.nsids = 2;
+	m.sids_hash = 5;
+	m.sids = sids(mem, 1);
+	report(s, m, 1);
+	save(s);
+	seen_free(&s);
+	assert_int_equal(saved.n, 3); /* since, account, entry */
+	for (size_t i = 0; i < saved.n; i++) {
+		struct slice r = {saved.row[i].bytes, saved.row[i].len};
+		struct seen_key key = saved.row[i].key;
+
+		into = seen_new(4);
+		for (; r.len > 0; r.len--) {
+			if (r.len == saved.row[i].len)
+				continue;
+			assert_int_equal(seen_load(into, key, r), -EINVAL);
+		}
+		assert_int_equal(seen_load(into, key, r), -EINVAL);
+		r.len = saved.row[i].len;
+		/* no such slot, no such kind, another version */
+		key.slot = 1U << 30;
+		if (key.kind != SEEN_SINCE)
+			assert_int_equal(seen_load(into, key, r), -EINVAL);
+		key = saved.row[i].key;
+		key.kind = SEEN_ENTRY + 1;
+		assert_int_equal(seen_load(into, key, r), -EINVAL);
+		saved.row[i].bytes[0]++;
+		assert_int_equal(seen_load(into, saved.row[i].key, r), -EINVAL);
+		assert_int_equal(seen_count(into), 0);
+		seen_free(&into);
+	}
+}
+
 int
 main(void)
 {
@@ -253,6 +625,15 @@ main(void)
 	    cmocka_unit_test(found_by_principal_sid_and_short_name),
 	    cmocka_unit_test(long_and_missing_names_are_harmless),
 	    cmocka_unit_test(last_decision_is_kept),
+	    cmocka_unit_test(each_way_has_its_last_time),
+	    cmocka_unit_test(an_entry_has_its_last_time),
+	    cmocka_unit_test(strangers_do_not_displace_servers),
+	    cmocka_unit_test(sids_are_told_once_and_then_by_their_hash),
+	    cmocka_unit_test(sids_have_a_bound_and_the_oldest_go_first),
+	    cmocka_unit_test(what_was_seen_outlives_the_process),
+	    cmocka_unit_test(the_oldest_goes_first_in_the_next_life_too),
+	    cmocka_unit_test(of_two_records_of_an_account_the_later_counts),
+	    cmocka_unit_test(a_record_that_is_none_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -375,6 +375,63 @@ mechanisms_and_sources_have_names(void **state)
 	assert_string_equal(sid_source_name((enum sid_source)5), "?");
 }
 
+/* --- lists of SIDs -----------------------------------------------------------
+ */
+
+static void
+a_list_of_sids_comes_back(void **state)
+{
+	static struct identity_sid in[IDENTITY_SIDS_MAX];
+	struct identity_sid out;
+	struct slice s;
+	struct pack k;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(in); i++) {
+		/* the longest there is */
+		in[i] = (struct identity_sid){
+		    (uint8_t)(i % 5), SID_BYTES_MAX, {1, 15}};
+		in[i].bytes[SID_BYTES_MAX - 1] = (uint8_t)i;
+	}
+	pack_init(&k, body, sizeof(body));
+	sids_pack(&k, in, ARRAY_LEN(in));
+	assert_false(k.full);
+	assert_int_equal(k.len, SIDS_PACKED_MAX);
+	s = (struct slice){(char *)k.p, k.len};
+	assert_int_equal(sids_count(s), IDENTITY_SIDS_MAX);
+	for (size_t i = 0; i < ARRAY_LEN(in); i++) {
+		assert_true(sids_next(&s, &out));
+		assert_memory_equal(&out, &in[i], sizeof(out));
+	}
+	assert_false(sids_next(&s, &out));
+	assert_int_equal(s.len, 0);
+	assert_int_equal(sids_count(s), 0);
+	/* one more than an identity has */
+	sids_pack(&k, in, 1);
+	assert_int_equal(sids_count((struct slice){(char *)k.p, k.len}),
+			 -EINVAL);
+}
+
+static void
+what_is_no_list_of_sids_is_refused(void **state)
+{
+	static const char one[] = "\2\14\1\1\0\0\0\0\0\5\25\0\0\0";
+	char bad[sizeof(one)];
+
+	(void)state;
+	assert_int_equal(sids_count((struct slice){one, sizeof(one) - 1}), 1);
+	for (size_t n = 1; n < sizeof(one) - 1; n++)
+		assert_int_equal(sids_count((struct slice){one, n}), -EINVAL);
+	memcpy(bad, one, sizeof(bad));
+	bad[0] = SID_RESOURCE + 1; /* a source that there is not */
+	assert_int_equal(sids_count((struct slice){bad, sizeof(bad) - 1}),
+			 -EINVAL);
+	memcpy(bad, one, sizeof(bad));
+	bad[3] = 2; /* more subauthorities than bytes */
+	assert_int_equal(sids_count((struct slice){bad, sizeof(bad) - 1}),
+			 -EINVAL);
+}
+
 int
 main(void)
 {
@@ -391,6 +448,8 @@ main(void)
 	    cmocka_unit_test(the_largest_identity_has_the_size_that_is_planned),
 	    cmocka_unit_test(a_count_without_bytes_behind_it_is_refused),
 	    cmocka_unit_test(mechanisms_and_sources_have_names),
+	    cmocka_unit_test(a_list_of_sids_comes_back),
+	    cmocka_unit_test(what_is_no_list_of_sids_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,6 +106,9 @@ integers_travel_little_endian(void **state)
 	assert_true(m.serial == UINT64_C(0x0203040506070809));
 }
 
+/* A user's: source, length, S-1-5-21. */
+#define ONE_SID "\0\14\1\1\0\0\0\0\0\5\25\0\0\0"
+
 static void
 an_event_and_a_seen_account_come_back(void **state)
 {
@@ -124,13 +127,18 @@ an_event_and_a_seen_account_come_back(void **state)
 				.verdict = VERDICT_ALLOW,
 				.entry = 4,
 				.other = 9,
+				.matches = 2,
 				.generation = 1000,
 				.enctype = -133,
 				.kvno = 3,
+				.nsids = 1,
+				.sids_hash = 77,
+				.sids = S(ONE_SID),
 				.account = S("a\nb\0c"),
 				.sid = S(""),
 				.spn = S("HTTP/x"),
 				.address = S("::1"),
+				.listener = S("https"),
 				.request = S("r-1")},
 			seen_r;
 
@@ -156,6 +164,11 @@ an_event_and_a_seen_account_come_back(void **state)
 	assert_true(slice_eq(seen_r.spn, seen.spn));
 	assert_true(slice_eq(seen_r.address, seen.address));
 	assert_true(slice_eq(seen_r.request, seen.request));
+	assert_true(slice_eq(seen_r.listener, seen.listener));
+	assert_int_equal(seen_r.matches, 2);
+	assert_int_equal(seen_r.nsids, 1);
+	assert_true(seen_r.sids_hash == 77);
+	assert_true(slice_eq(seen_r.sids, seen.sids));
 }
 
 static void
@@ -280,6 +293,18 @@ values_out_of_range_are_refused(void **state)
 	seen = (struct msg_seen){.role = SERVER_ROLE_MAX};
 	REFUSED(seen, seen);
 	seen = (struct msg_seen){.verdict = VERDICT_NO_TABLE + 1};
+	REFUSED(seen, seen);
+	seen = (struct msg_seen){.lack = LACK_MAX};
+	REFUSED(seen, seen);
+	/* SIDs that are not as many as it says, or no SIDs; and none that
+	 * lack although there are some */
+	seen = (struct msg_seen){.nsids = 2, .sids = S(ONE_SID)};
+	REFUSED(seen, seen);
+	seen = (struct msg_seen){.nsids = 1, .sids = S("\0\14\1\1\0\0")};
+	REFUSED(seen, seen);
+	seen = (struct msg_seen){.nsids = IDENTITY_SIDS_MAX + 1};
+	REFUSED(seen, seen);
+	seen = (struct msg_seen){.nsids = 1, .lack = LACK_SIGNATURE};
 	REFUSED(seen, seen);
 	REFUSED(auth_step, st);
 	REFUSED(sign, sign);

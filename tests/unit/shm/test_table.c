@@ -281,6 +281,49 @@ entries_that_agree_are_no_conflict(void **state)
 	table_unmap(&t);
 }
 
+/* What is told of a decision is the decision, in order and with its cause. */
+static void
+the_entries_that_match_are_told_in_order(void **state)
+{
+	struct table_in in[] = {
+	    BY_SID(5, GROUP_A, SERVER_EXCHANGE), BY_SID(9, GROUP_B, SERVER_FCI),
+	    BY_NAME(30, "x@R", SERVER_EXCHANGE), BY_SID(2, USER, SERVER_FCI),
+	    BY_SID(8, STRANGER, SERVER_FCI),
+	};
+	struct table_matching m[8];
+	struct table *t;
+
+	(void)state;
+	in[3].expires = NOW; /* the account's own, but no more */
+	t = build(in, ARRAY_LEN(in));
+	person(MECH_KERBEROS, "x@R");
+	has_sid(SID_USER, USER);
+	has_sid(SID_GROUP, GROUP_A);
+	has_sid(SID_EXTRA, GROUP_B);
+	memset(m, 0xee, sizeof(m));
+	assert_int_equal(table_matching(t, &who.id, NOW, m, 8), 4);
+	assert_int_equal(m[0].entry.id, decide(t).entry);
+	assert_int_equal(m[0].entry.id, 30);
+	assert_true(m[0].account && m[0].live);
+	assert_true(m[0].by == TABLE_BY_PRINCIPAL);
+	assert_int_equal(m[1].entry.id, 9); /* less privilege than 5 */
+	assert_false(m[1].account);
+	assert_int_equal(m[1].by, 2);
+	assert_int_equal(m[2].entry.id, 5);
+	assert_int_equal(m[2].by, 1);
+	assert_int_equal(m[3].entry.id, 2);
+	assert_true(m[3].account && !m[3].live);
+	assert_int_equal(m[3].by, 0);
+	/* all are counted, no more written than there is room for */
+	memset(m, 0xee, sizeof(m));
+	assert_int_equal(table_matching(t, &who.id, NOW, m, 1), 4);
+	assert_int_equal(m[0].entry.id, 30);
+	assert_int_equal(m[1].entry.id, 0xeeeeeeee);
+	assert_int_equal(table_matching(t, &who.id, NOW, NULL, 0), 4);
+	assert_int_equal(table_matching(NULL, &who.id, NOW, m, 8), 0);
+	table_unmap(&t);
+}
+
 /* A SID that is both the user's and listed as a group names the account. */
 static void
 a_sid_seen_as_user_and_group_counts_as_user(void **state)
@@ -732,6 +775,7 @@ main(void)
 	    cmocka_unit_test(the_account_goes_before_its_groups),
 	    cmocka_unit_test(among_equals_less_privilege_then_the_lower_id),
 	    cmocka_unit_test(entries_that_agree_are_no_conflict),
+	    cmocka_unit_test(the_entries_that_match_are_told_in_order),
 	    cmocka_unit_test(a_sid_seen_as_user_and_group_counts_as_user),
 	    cmocka_unit_test(an_expired_entry_does_not_count),
 	    cmocka_unit_test(a_hundred_thousand_entries),
