@@ -7,45 +7,16 @@
  * Touches: nothing.
  * Failure: -errno with a line.
  */
+#include "master/control_explain.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "master/control_call.h"
 #include "master/publish.h"
-#include "master/seen.h"
 #include "shm/base/clock.h"
-#include "shm/identity.h"
 #include "shm/base/log.h"
-
-struct explain {
-	struct control_call *c;
-	const char *asked;
-	char account[IDENTITY_PRINCIPAL_MAX]; /* principal, or "" */
-	char sid[SID_TEXT_MAX];		      /* of the account, or "" */
-	const struct seen_account *seen;
-	struct table_hit hit;
-	bool by_group; /* the last decision was by an entry for a group */
-};
-
-static const char *
-verdict_word(enum verdict v)
-{
-	switch (v) {
-	case VERDICT_ALLOW:
-		return "allow";
-	case VERDICT_NO_MATCH:
-		return "no_match";
-	case VERDICT_EXPIRED:
-		return "expired";
-	case VERDICT_EMPTY:
-		return "empty";
-	case VERDICT_NO_TABLE:
-		return "no_table";
-	}
-	return "?";
-}
 
 /* --- who is meant ------------------------------------------------------ */
 
@@ -60,10 +31,18 @@ is_sid(const char *s)
 static void
 take_subject(struct explain *x, const char *subject)
 {
+	x->cert = strncmp(subject, "cert:", 5) == 0;
 	if (is_sid(subject))
 		snprintf(x->sid, sizeof(x->sid), "%.191s", subject);
 	else
-		snprintf(x->account, sizeof(x->account), "%.511s", subject);
+		snprintf(x->account, sizeof(x->account), "%.511s",
+			 x->cert ? subject + 5 : subject);
+}
+
+static const char *
+subject_of(const struct explain *x)
+{
+	return x->account[0] != '\0' ? x->account : x->sid;
 }
 
 /* "exch01$" of "exch01$@LAB.TEST". */
@@ -101,227 +80,95 @@ identify(struct explain *x)
 		take_subject(x, s.subject);
 	else if (r != -ENOENT)
 		return r;
-	x->seen = seen_find(m->seen, slice_of(r == 0 ? s.subject : x->asked));
+	x->seen =
+	    seen_find(m->seen, slice_of(r == 0 ? subject_of(x) : x->asked));
 	if (x->seen == NULL && r != 0) {
 		r = store_servers_each(m->store, find_named, x);
 		if (r < 0)
 			return r;
 		if (r == 0)
 			take_subject(x, x->asked);
-		else
-			x->seen = seen_find(
-			    m->seen, slice_of(x->account[0] != '\0' ? x->account
-								    : x->sid));
+		x->seen = seen_find(m->seen, slice_of(subject_of(x)));
 	}
 	if (x->seen != NULL) {
-		take_subject(x, x->seen->account);
-		if (x->seen->sid[0] != '\0')
-			take_subject(x, x->seen->sid);
+		x->cert = x->seen->mech == MECH_CERT;
+		snprintf(x->account, sizeof(x->account), "%s",
+			 x->seen->account);
+		snprintf(x->sid, sizeof(x->sid), "%s", x->seen->sid);
 	}
 	return 0;
 }
 
 /* --- what the table says ----------------------------------------------- */
 
+bool
+explain_groups_known(const struct seen_account *seen)
+{
+	return seen != NULL && (seen->nsids == 0 || seen->sids.len > 0);
+}
+
+static int
+take_sids(struct identity *id, struct slice packed, const char *sid)
+{
+	size_t n = packed.len == 0 ? 1 : (size_t)sids_count(packed);
+	int len;
+
+	id->sids = calloc(n, sizeof(id->sids[0]));
+	if (id->sids == NULL)
+		return -ENOMEM;
+	while (sids_next(&packed, &id->sids[id->nsids]))
+		id->nsids++;
+	if (id->nsids > 0)
+		return 0;
+	len = sid_parse(slice_of(sid), id->sids[0].bytes);
+	if (len > 0) {
+		id->sids[0].source = SID_USER;
+		id->sids[0].len = (uint8_t)len;
+		id->nsids = 1;
+	}
+	return 0;
+}
+
+struct identity *
+explain_identity(const struct seen_account *seen, const char *account,
+		 const char *sid, bool cert)
+{
+	struct identity *id = identity_new();
+	struct slice sids = {NULL, 0};
+
+	if (id == NULL)
+		return NULL;
+	if (seen != NULL) {
+		id->mech = (enum auth_mech)seen->mech;
+		sids = seen->sids;
+	} else {
+		id->mech = cert ? MECH_CERT : MECH_KERBEROS;
+	}
+	snprintf(id->principal, sizeof(id->principal), "%s", account);
+	/* One that came last without SIDs has none, whatever it had before. */
+	if (seen != NULL && seen->nsids == 0)
+		sid = "";
+	if (take_sids(id, sids, sid) != 0)
+		identity_free(&id);
+	return id;
+}
+
+/* Afresh, by the newest table, with what the account had to show last. */
 static int
 decide(struct explain *x)
 {
 	const struct table *t = publish_table_now(x->c->m->publish);
-	struct identity *id = identity_new();
 	uint64_t now_s = clock_real_ns() / NS_PER_S;
-	struct identity_sid user = {.source = SID_USER};
-	int len;
 
-	if (id == NULL)
+	x->id = explain_identity(x->seen, x->account, x->sid, x->cert);
+	if (x->id == NULL) {
+		snprintf(x->c->err, sizeof(x->c->err), "out of memory");
 		return -ENOMEM;
-	id->mech =
-	    x->seen != NULL ? (enum auth_mech)x->seen->mech : MECH_KERBEROS;
-	snprintf(id->principal, sizeof(id->principal), "%s", x->account);
-	len = sid_parse(slice_of(x->sid), user.bytes);
-	if (len > 0) {
-		user.len = (uint8_t)len;
-		id->sids = &user;
-		id->nsids = 1;
 	}
-	table_decide(t, id, now_s, &x->hit);
-	id->sids = NULL; /* not the identity's to free */
-	id->nsids = 0;
-	identity_free(&id);
-	/* What only a group's entry explains: the last decision tells. */
-	if (x->hit.verdict == VERDICT_NO_MATCH && x->seen != NULL &&
-	    x->seen->verdict == VERDICT_ALLOW && t != NULL &&
-	    x->seen->generation == table_generation(t)) {
-		x->hit.verdict = VERDICT_ALLOW;
-		x->hit.role = (enum server_role)x->seen->role;
-		x->hit.entry = x->seen->entry;
-		x->hit.conflict = x->seen->other != 0;
-		x->by_group = true;
-	}
+	table_decide(t, x->id, now_s, &x->hit);
+	x->nmatches =
+	    table_matching(t, x->id, now_s, x->match, EXPLAIN_MATCHES_MAX);
 	return 0;
-}
-
-/* --- the reply --------------------------------------------------------- */
-
-static int
-show_match(void *arg, const struct store_server *s)
-{
-	struct explain *x = arg;
-	struct json *j = &x->c->json;
-	uint64_t now_s = clock_real_ns() / NS_PER_S;
-	bool matches = slice_iis(slice_of(x->account), s->subject) ||
-		       slice_iis(slice_of(x->sid), s->subject);
-
-	if (x->seen != NULL && !matches)
-		matches = s->id == x->seen->entry || s->id == x->seen->other;
-	if (!matches && s->id != x->hit.entry)
-		return 0;
-	json_object(j, NULL);
-	json_u64(j, "entry", s->id);
-	json_str(j, "subject", s->subject);
-	json_str(j, "kind", control_kind_name(s->kind));
-	json_str(j, "role", server_role_name(s->role));
-	json_str(j, "name", s->name);
-	control_json_time(j, "expires", s->expires * NS_PER_S);
-	json_bool(j, "expired", s->expires != 0 && s->expires <= now_s);
-	json_bool(j, "decides", s->id == x->hit.entry);
-	json_object_end(j);
-	return 0;
-}
-
-static void
-show_credential(struct explain *x)
-{
-	const struct conf *conf = &x->c->m->conf;
-	struct json *j = &x->c->json;
-	uint32_t number = conf->role_credential[x->hit.role];
-
-	if (x->hit.verdict != VERDICT_ALLOW) {
-		json_str(j, "credential", NULL);
-		return;
-	}
-	json_object(j, "credential");
-	json_str(j, "name", master_credential_name(conf, x->hit.role));
-	if (number != 0)
-		json_u64(j, "credential", number);
-	else
-		json_str(j, "credential", NULL);
-	json_object_end(j);
-}
-
-static void
-show_seen(struct explain *x)
-{
-	const struct seen_account *a = x->seen;
-	struct json *j = &x->c->json;
-
-	if (a == NULL) {
-		json_str(j, "seen", NULL);
-		return;
-	}
-	json_object(j, "seen");
-	json_str(j, "account", a->account);
-	control_json_text(j, "sid", a->sid);
-	control_json_time(j, "first", a->first);
-	control_json_time(j, "last", a->last);
-	json_u64(j, "allowed", a->allowed);
-	json_u64(j, "refused", a->refused);
-	control_json_time(j, "last_allowed", a->last_allowed);
-	control_json_time(j, "last_refused", a->last_refused);
-	json_str(j, "verdict", verdict_word((enum verdict)a->verdict));
-	json_str(j, "verdict_text", verdict_text((enum verdict)a->verdict));
-	if (a->entry != 0)
-		json_u64(j, "entry", a->entry);
-	else
-		json_str(j, "entry", NULL);
-	control_json_text(j, "role",
-			  server_role_name((enum server_role)a->role));
-	json_u64(j, "generation", a->generation);
-	control_json_text(j, "address", a->address);
-	json_str(j, "mech", mech_name((enum auth_mech)a->mech));
-	json_bool(j, "tls", a->tls);
-	json_bool(j, "bound", a->bound);
-	control_json_text(j, "spn", a->spn);
-	json_i64(j, "enctype", a->enctype);
-	json_u64(j, "kvno", a->kvno);
-	control_json_text(j, "request_id", a->request);
-	json_object_end(j);
-}
-
-static void
-advise(struct explain *x, struct sbuf *b)
-{
-	const char *subject = x->sid[0] != '\0' ? x->sid : x->account;
-
-	switch (x->hit.verdict) {
-	case VERDICT_ALLOW:
-		if (x->c->m->conf.role_credential[x->hit.role] == 0)
-			sbuf_fmt(
-			    b,
-			    "It is let in, but the credential \"%s\" of its "
-			    "role is not stored: `rmsctl credentials add %s`.",
-			    master_credential_name(&x->c->m->conf, x->hit.role),
-			    master_credential_name(&x->c->m->conf,
-						   x->hit.role));
-		else if (x->hit.conflict)
-			sbuf_str(b, "It is let in, but entries disagree: "
-				    "leave it in one of them only.");
-		else
-			sbuf_str(b, "Nothing: it is let in.");
-		break;
-	case VERDICT_EXPIRED:
-		sbuf_fmt(
-		    b,
-		    "Its entry has expired: `rmsctl servers remove %s`, then "
-		    "`rmsctl servers add` with a later --expires.",
-		    subject);
-		break;
-	case VERDICT_NO_TABLE:
-		sbuf_str(b, "No table is in force: see event 3001.");
-		break;
-	case VERDICT_EMPTY:
-	case VERDICT_NO_MATCH:
-		sbuf_fmt(b,
-			 "If it should be let in: `rmsctl servers add --role "
-			 "ROLE '%s'`.",
-			 subject);
-		if (x->seen == NULL)
-			sbuf_str(b, " It has not connected since the start; "
-				    "if it should have, see events 2000.");
-		break;
-	}
-}
-
-static int
-explain_show(struct explain *x)
-{
-	struct json *j = &x->c->json;
-	char advice[2048];
-	struct sbuf b;
-	int r;
-
-	json_str(j, "account", x->account[0] != '\0' ? x->account : x->sid);
-	json_str(j, "verdict", verdict_word(x->hit.verdict));
-	json_str(j, "verdict_text",
-		 x->by_group ? "allowed by an entry for a group, when it last "
-			       "connected"
-			     : verdict_text(x->hit.verdict));
-	control_json_text(j, "role", server_role_name(x->hit.role));
-	if (x->hit.entry != 0)
-		json_u64(j, "entry", x->hit.entry);
-	else
-		json_str(j, "entry", NULL);
-	json_bool(j, "conflict", x->hit.conflict);
-	json_array(j, "matches");
-	r = store_servers_each(x->c->m->store, show_match, x);
-	json_array_end(j);
-	show_credential(x);
-	control_json_table(x->c);
-	show_seen(x);
-	json_bool(j, "groups_known", false);
-	sbuf_init(&b, advice, sizeof(advice));
-	advise(x, &b);
-	json_slice(j, "advice", (struct slice){b.p, b.len});
-	return r < 0 ? r : 0;
 }
 
 int
@@ -345,10 +192,13 @@ control_do_explain(struct control_call *c)
 	x->c = c;
 	x->asked = asked;
 	r = identify(x);
+	if (r < 0)
+		r = control_store_failed(c, r);
 	if (r == 0)
 		r = decide(x);
 	if (r == 0)
-		r = explain_show(x);
+		explain_show(x);
+	identity_free(&x->id);
 	free(x);
-	return r < 0 ? control_store_failed(c, r) : 0;
+	return r;
 }

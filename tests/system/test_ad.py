@@ -161,6 +161,62 @@ def test_the_accounts_own_entry_decides_before_its_groups(lab, domain, sids):
             assert lab.event(2103)
 
 
+def test_explain_names_the_groups_and_the_one_that_decides(lab, domain, sids):
+    exch = "EXCH01$@" + ad_lab.REALM
+    with entry(lab, "exchange", sids["Exchange Servers"]) as number:
+        assert call(lab, domain, "EXCH01$").status == 200
+        told = lab.rmsctl_json("explain", sids["EXCH01$"])
+        assert (told["account"], told["verdict"], told["role"], told["entry"]) == (
+            exch, "allow", "exchange", number)
+        [match] = told["matches"]
+        assert (match["by"], match["by_source"], match["own"]) == (
+            sids["Exchange Servers"], "group", False)
+        assert "only one" in told["decided_why"] and not told["conflict"]
+        assert told["seen"]["enctype_name"] == "aes256-cts-hmac-sha1-96"
+        assert told["seen"]["kvno"] and told["seen"]["listener"] == "tls"
+        assert told["seen"]["spn"].lower().startswith(ad_lab.SPNS[0].lower())
+        # every SID of the ticket, with its source, as Samba reads them
+        assert [f"{s['source']} {s['sid']}" for s in told["sids"]["list"]] == p.expected(
+            logon_information(domain, "EXCH01$"))
+        assert [s["entry"] for s in told["sids"]["list"] if s["entry"]] == [number]
+        assert told["sids"]["age_s"] < 60
+        text = lab.rmsctl("explain", exch).stdout
+        assert "kvno" in text and "aes256" in text and sids["Exchange Servers"] in text
+    # Decided by the list as it is now, with the groups as they were.
+    told = lab.rmsctl_json("explain", exch)
+    assert told["verdict"] == "no_match" and "one of its" in told["advice"]
+    with entry(lab, "fci", sids["Exchange Site A"]) as number:
+        told = lab.rmsctl_json("explain", "EXCH01$")
+        assert (told["verdict"], told["role"], told["entry"]) == ("allow", "fci", number)
+
+
+def test_explain_of_a_conflict(lab, domain, sids):
+    with contextlib.ExitStack() as stack:
+        number = {name: stack.enter_context(entry(lab, role, sids[name])) for role, name in (
+            ("exchange", "Exchange Servers"), ("fci", "Exchange Site A"),
+            ("sharepoint", "Domain Computers"))}
+        assert call(lab, domain, "EXCH01$").status == 200
+        told = lab.rmsctl_json("explain", "EXCH01$")
+        assert told["conflict"] and not told["overlap"]
+        # not exchange, then the lowest number
+        assert [m["entry"] for m in told["matches"]] == [
+            number["Exchange Site A"], number["Domain Computers"], number["Exchange Servers"]]
+        assert [m["decides"] for m in told["matches"]] == [True, False, False]
+        assert told["matches"][1]["by_source"] == "primary-group"
+        assert "lowest" in told["decided_why"] and "one of them only" in told["advice"]
+        with entry(lab, "exchange", sids["EXCH01$"]):
+            told = lab.rmsctl_json("explain", "EXCH01$")
+            assert told["role"] == "exchange" and "account itself" in told["decided_why"]
+
+
+def test_explain_of_a_thousand_groups(lab, domain, sids):
+    with entry(lab, "exchange", sids["Bulk0500"]) as number:
+        assert call(lab, domain, "bulk").status == 200
+        told = lab.rmsctl_json("explain", "bulk")
+        assert len(told["sids"]["list"]) == told["sids"]["count"] > ad_lab.BULK_GROUPS
+        assert told["entry"] == number and told["matches"][0]["by"] == sids["Bulk0500"]
+
+
 @pytest.mark.parametrize("group", ["Bulk0000", "Bulk0500", f"Bulk{ad_lab.BULK_GROUPS - 1:04}"])
 def test_a_thousand_groups(lab, domain, sids, group):
     with entry(lab, "exchange", sids[group]) as number:

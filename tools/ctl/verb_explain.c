@@ -16,6 +16,9 @@
 
 #include "shm/base/log.h"
 
+/* SIDs that match no entry and are shown all the same. */
+#define SIDS_SHOWN 20
+
 /* "Label:      text", when there is a text. */
 static void
 line(struct ctl *c, const char *label, const char *text)
@@ -40,13 +43,19 @@ put_decision(struct ctl *c, const json_t *r)
 		 jget_str(r, "verdict_text"));
 	line(c, "Now:", text);
 	if (jget_u64(r, "entry") != 0) {
-		snprintf(text, sizeof(text), "entry %" PRIu64 ", role %s%s",
-			 jget_u64(r, "entry"), jget_str(r, "role"),
-			 jget_bool(r, "conflict")
-			     ? " (other entries that match disagree)"
-			     : "");
+		snprintf(text, sizeof(text), "entry %" PRIu64 "%s%s%s%s",
+			 jget_u64(r, "entry"),
+			 jget_str(r, "role")[0] != '\0' ? ", role " : "",
+			 jget_str(r, "role"),
+			 jget_str(r, "decided_why")[0] != '\0' ? ": " : "",
+			 jget_str(r, "decided_why"));
 		line(c, "Decided by:", text);
 	}
+	if (jget_bool(r, "conflict"))
+		line(c,
+		     "CONFLICT:", "other entries that match have another role");
+	else if (jget_bool(r, "overlap"))
+		line(c, "Overlap:", "several entries of this role match");
 	if (json_is_object(cred)) {
 		snprintf(text, sizeof(text), "%s%s", jget_str(cred, "name"),
 			 jget_u64(cred, "credential") == 0
@@ -65,7 +74,7 @@ put_matches(struct ctl *c, const json_t *matches)
 
 	if (json_array_size(matches) == 0)
 		return;
-	t = cols_new(">ENTRY|ROLE|SUBJECT|NAME|EXPIRES (UTC)|");
+	t = cols_new(">ENTRY|ROLE|SUBJECT|NAME|MATCHES BY|EXPIRES (UTC)|");
 	if (t == NULL)
 		return;
 	json_array_foreach(matches, i, m)
@@ -74,6 +83,7 @@ put_matches(struct ctl *c, const json_t *matches)
 		cols_put(t, jget_str(m, "role"));
 		cols_put(t, jget_str(m, "subject"));
 		cols_put(t, jget_str(m, "name"));
+		cols_put(t, jget_str(m, "by_source"));
 		if (jget_bool(m, "expired"))
 			cols_put(t, "EXPIRED");
 		else
@@ -85,29 +95,51 @@ put_matches(struct ctl *c, const json_t *matches)
 	cols_free(&t);
 }
 
+/* The key that opened the ticket, and how far it was bound. */
+static void
+put_ticket(struct ctl *c, const json_t *s)
+{
+	const char *enctype = jget_str(s, "enctype_name");
+	char text[640];
+
+	snprintf(text, sizeof(text), "%s %s", jget_str(s, "mech"),
+		 jget_str(s, "spn"));
+	line(c, "  with", text);
+	if (jget_u64(s, "kvno") != 0 || enctype[0] != '\0') {
+		snprintf(text, sizeof(text), "kvno %" PRIu64 ", %s%s",
+			 jget_u64(s, "kvno"),
+			 enctype[0] != '\0' ? enctype
+					    : "encryption type unknown",
+			 jget_bool(s, "weak")
+			     ? " (WEAK: let its service account use AES)"
+			     : "");
+		line(c, "  key", text);
+	}
+}
+
 static void
 put_seen(struct ctl *c, const json_t *s)
 {
 	char text[640];
 
 	if (!json_is_object(s)) {
-		fputs("\nIt has not connected since the connector was "
-		      "started.\n",
-		      c->out);
+		fputs("\nNo connection of it is known.\n", c->out);
 		return;
 	}
 	fputs("\nIts last connection:\n", c->out);
 	line(c, "  at", jget_str(s, "last"));
 	line(c, "  as", jget_str(s, "account"));
 	line(c, "  SID", jget_str(s, "sid"));
-	snprintf(text, sizeof(text), "%s, %s%s%s", jget_str(s, "address"),
+	snprintf(text, sizeof(text), "%s%s%s, %s%s%s", jget_str(s, "address"),
+		 jget_str(s, "listener")[0] != '\0' ? " to listener " : "",
+		 jget_str(s, "listener"),
 		 jget_bool(s, "tls") ? "HTTPS" : "HTTP (not secure)",
-		 jget_bool(s, "bound") ? ", channel bound" : "",
+		 jget_bool(s, "bound") ? ", channel bound"
+		 : jget_bool(s, "tls") ? ", channel not bound"
+				       : "",
 		 jget_bool(s, "tls") ? "" : ": give the server the https URL");
 	line(c, "  from", text);
-	snprintf(text, sizeof(text), "%s %s", jget_str(s, "mech"),
-		 jget_str(s, "spn"));
-	line(c, "  with", text);
+	put_ticket(c, s);
 	snprintf(text, sizeof(text), "%s (list %" PRIu64 ")",
 		 jget_str(s, "verdict_text"), jget_u64(s, "generation"));
 	line(c, "  outcome", text);
@@ -119,6 +151,72 @@ put_seen(struct ctl *c, const json_t *s)
 		 jget_u64(s, "allowed"), jget_u64(s, "refused"),
 		 jget_str(s, "first"));
 	line(c, "  reported", text);
+}
+
+/* Lines for those that match an entry, then for the others as far as a person
+ * reads. */
+static void
+put_sid_rows(struct ctl *c, const json_t *list)
+{
+	struct cols *t = cols_new("  SID|SOURCE|>ENTRY");
+	size_t i, left = SIDS_SHOWN, hidden = 0;
+	const json_t *s;
+
+	if (t == NULL)
+		return;
+	for (int others = 0; others < 2; others++) {
+		json_array_foreach(list, i, s)
+		{
+			bool matches = jget_u64(s, "entry") != 0;
+
+			if (matches != (others == 0))
+				continue;
+			if (others == 1 && left == 0) {
+				hidden++;
+				continue;
+			}
+			left -= others == 1;
+			cols_fmt(t, "  %s", jget_str(s, "sid"));
+			cols_put(t, jget_str(s, "source"));
+			if (matches)
+				cols_fmt(t, "%" PRIu64, jget_u64(s, "entry"));
+			else
+				cols_put(t, NULL);
+		}
+	}
+	cols_print(t, c->out);
+	cols_free(&t);
+	if (hidden > 0)
+		fprintf(c->out, "  and %zu more that match none (--json)\n",
+			hidden);
+}
+
+static void
+put_sids(struct ctl *c, const json_t *r)
+{
+	const json_t *sids = json_object_get(r, "sids");
+	const json_t *list = json_object_get(sids, "list");
+	char age[TEXT_MAX];
+
+	if (!json_is_object(json_object_get(r, "seen")))
+		return;
+	if (jget_str(sids, "lack")[0] != '\0') {
+		fputs("\nIt had no SIDs to show: ", c->out);
+		text_put(c->out, jget_str(sids, "lack"));
+		fputs(".\n", c->out);
+		return;
+	}
+	if (!jget_bool(r, "groups_known")) {
+		fputs("\nIts groups are not known until it connects again: "
+		      "entries for a group are not among those that "
+		      "match.\n",
+		      c->out);
+		return;
+	}
+	text_duration(age, jget_u64(sids, "age_s"));
+	fprintf(c->out, "\nIts %" PRIu64 " SIDs, as of %s ago:\n",
+		jget_u64(sids, "count"), age);
+	put_sid_rows(c, list);
 }
 
 void
@@ -138,10 +236,7 @@ render_explain(struct ctl *c, const json_t *r)
 	}
 	put_matches(c, json_object_get(r, "matches"));
 	put_seen(c, json_object_get(r, "seen"));
-	if (json_is_false(json_object_get(r, "groups_known")))
-		fputs("\nIts groups are not known here: entries for a group "
-		      "are shown only if its last connection used one.\n",
-		      c->out);
+	put_sids(c, r);
 	if (jget_str(r, "advice")[0] != '\0') {
 		fputc('\n', c->out);
 		line(c, "What to do:", jget_str(r, "advice"));

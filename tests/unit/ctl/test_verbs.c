@@ -541,9 +541,12 @@ test_explain(void **state)
 	assert_int_equal(
 	    RUN("{\"ok\":true,\"account\":\"sp01$@LAB.TEST\",\"verdict\":"
 		"\"allow\",\"verdict_text\":\"allowed\",\"role\":"
-		"\"sharepoint\",\"entry\":2,\"conflict\":false,\"matches\":["
+		"\"sharepoint\",\"entry\":2,\"conflict\":false,\"overlap\":"
+		"true,\"decided_why\":\"its number is the lowest\","
+		"\"matches\":["
 		"{\"entry\":2,\"subject\":\"sp01$@LAB.TEST\",\"kind\":"
 		"\"principal\",\"role\":\"sharepoint\",\"name\":\"\","
+		"\"by_source\":\"name\","
 		"\"expires\":null,\"expired\":false,\"decides\":true}],"
 		"\"credential\":{\"name\":\"default\",\"credential\":null},"
 		"\"table\":{\"generation\":3,\"entries\":2,\"age_s\":61},"
@@ -555,16 +558,18 @@ test_explain(void **state)
 	    out_text,
 	    "Account:     sp01$@LAB.TEST\n"
 	    "Now:         let in: allowed\n"
-	    "Decided by:  entry 2, role sharepoint\n"
+	    "Decided by:  entry 2, role sharepoint: its number is the "
+	    "lowest\n"
+	    "Overlap:     several entries of this role match\n"
 	    "Credential:  default (NOT STORED: rmsctl credentials add)\n"
 	    "List:        3, 2 entries, in force for 1 min 1 s\n"
 	    "\nEntries that match:\n"
-	    "ENTRY  ROLE        SUBJECT         NAME  EXPIRES (UTC)  \n"
-	    "    2  sharepoint  sp01$@LAB.TEST  -     -              "
-	    "decides\n"
-	    "\nIt has not connected since the connector was started.\n"
-	    "\nIts groups are not known here: entries for a group are shown "
-	    "only if its last connection used one.\n"
+	    "ENTRY  ROLE        SUBJECT         NAME  MATCHES BY  EXPIRES "
+	    "(UTC)  \n"
+	    "    2  sharepoint  sp01$@LAB.TEST  -     name        -            "
+	    " "
+	    " decides\n"
+	    "\nNo connection of it is known.\n"
 	    "\nWhat to do:  Add it.\n");
 }
 
@@ -579,7 +584,12 @@ test_explain_of_an_account_that_came(void **state)
 		"\"S-1-5-21\",\"first\":\"T0\",\"last\":\"T1\",\"allowed\":0,"
 		"\"refused\":2,\"verdict_text\":\"no entry\",\"generation\":7,"
 		"\"address\":\"10.0.0.5\",\"mech\":\"kerberos\",\"tls\":false,"
-		"\"bound\":false,\"spn\":\"HTTP/x@B\",\"request_id\":\"i-1\"},"
+		"\"bound\":false,\"spn\":\"HTTP/x@B\",\"request_id\":\"i-1\","
+		"\"listener\":\"plain\",\"enctype_name\":\"arcfour-hmac\","
+		"\"weak\":true,\"kvno\":3},\"sids\":{\"count\":2,\"lack\":"
+		"null,\"age_s\":61,\"list\":[{\"sid\":\"S-1-5-21\",\"source\":"
+		"\"user\",\"entry\":null},{\"sid\":\"S-1-5-32\",\"source\":"
+		"\"group\",\"entry\":4}]},"
 		"\"groups_known\":true,\"advice\":\"Add it.\"}",
 		"explain", "a@B"),
 	    CTL_OK);
@@ -591,13 +601,19 @@ test_explain_of_an_account_that_came(void **state)
 	    "  at         T1\n"
 	    "  as         a@B\n"
 	    "  SID        S-1-5-21\n"
-	    "  from       10.0.0.5, HTTP (not secure): give the server the "
-	    "https URL\n"
+	    "  from       10.0.0.5 to listener plain, HTTP (not secure): give "
+	    "the server the https URL\n"
 	    "  with       kerberos HTTP/x@B\n"
+	    "  key        kvno 3, arcfour-hmac (WEAK: let its service account "
+	    "use AES)\n"
 	    "  outcome    no entry (list 7)\n"
 	    "  request    i-1\n"
 	    "  reported   let in 0 times, refused 2 times, since T0 (repeats "
 	    "within a minute may be left out)\n"
+	    "\nIts 2 SIDs, as of 1 min 1 s ago:\n"
+	    "  SID       SOURCE  ENTRY\n"
+	    "  S-1-5-32  group       4\n"
+	    "  S-1-5-21  user        -\n"
 	    "\nWhat to do:  Add it.\n");
 }
 

@@ -1,0 +1,221 @@
+"""What the connector knows of accounts: why one is let in or refused, the events
+that tell of it, and that this outlives the connector."""
+
+import os
+import signal
+import time
+
+import pytest
+
+import negotiate
+import pac_peers as p
+import soap
+from conftest import using
+from procs import wait_until
+from relay_peers import NAME, ask, field, own_error
+
+BODY = soap.acquire_license()
+EXCH, SP, FCI = "exch01$@LAB.TEST", "sp01$@LAB.TEST", "fci01$@LAB.TEST"
+STRANGER = "stranger$@LAB.TEST"
+KEPT_S = 10  # master/seen_keep.h writes every 3 s
+FORGED = f"{p.CLIENT}@{p.REALM}"
+
+
+@pytest.fixture(scope="module")
+def _own(module_lab):
+    return module_lab(conf='account_report_ms = "200ms"', workers=1)
+
+
+@pytest.fixture
+def own(_own):
+    yield from using(_own)
+
+
+def told(lab, number, account):
+    return [e for e in lab.new("EVENT_LOG") if e["id"] == number and e["account"] == account]
+
+
+def call(lab, account="EXCHANGE", tls=True):
+    """A request on a connection of its own; the reply."""
+    with lab.server(account, tls=tls) as server:
+        return server.call(NAME, BODY)
+
+
+def restart(lab, number=signal.SIGTERM):
+    """Ends the connector and starts it again."""
+    connector = lab.process("rms-connectord")
+    os.kill(connector.pid, number)
+    assert wait_until(lambda: not connector.is_alive(), 20)
+    lab.start_connector()
+    lab.wait_ready(20)
+
+
+# --- events -----------------------------------------------------------------
+
+
+def test_let_in_is_told_once_and_again_after_it_was_refused(own):
+    """1002, Microsoft's: the first connection after the account was authorized."""
+    call(own, "FCI")
+    first = own.event(1002, account=FCI)
+    assert first["entry"] and first["role"] == "fci" and first["address"] == "127.0.0.1"
+    assert first["mech"] == "kerberos" and f"entry {first['entry']}" in first["reason"]
+    assert call(own, "FCI").status == 200 and call(own, "FCI", tls=False).status == 200
+    own.rmsctl("servers", "remove", FCI)
+    try:
+        own_error(call(own, "FCI"), 403, "AUTH_DENIED")
+    finally:
+        own.rmsctl("servers", "add", "--role", "fci", FCI)
+    assert call(own, "FCI").status == 200
+    assert wait_until(lambda: len(told(own, 1002, FCI)) == 2, 3), told(own, 1002, FCI)
+    # Removed and authorized again without a connection between is anew too.
+    own.rmsctl("servers", "remove", FCI)
+    own.rmsctl("servers", "add", "--role", "fci", FCI)
+    assert call(own, "FCI").status == 200
+    assert wait_until(lambda: len(told(own, 1002, FCI)) == 3, 3), told(own, 1002, FCI)
+
+
+def test_http_and_https_are_told_when_they_change(own):
+    """2002 at the first HTTP and at each relapse, 1003 at each way back."""
+    def when(tls, number, count):
+        # The pause is 200 ms here: until it is over a change is not told.
+        assert wait_until(lambda: call(own, "SHAREPOINT", tls).status == 200 and
+                          len(told(own, number, SP)) == count, 5, 0.1), own.new("EVENT_LOG")
+
+    when(False, 2002, 1)
+    when(True, 1003, 1)
+    when(False, 2002, 2)
+    when(True, 1003, 2)
+    first, relapse = told(own, 2002, SP)
+    assert "reason" not in first or not first["reason"]
+    assert "over HTTPS before" in relapse["reason"]
+    assert relapse["role"] == "sharepoint" and relapse["address"] == "127.0.0.1"
+    assert all("over HTTP before" in e["reason"] for e in told(own, 1003, SP))
+    # It goes on over HTTPS: nothing more is told.
+    assert call(own, "SHAREPOINT").status == 200
+    assert len(told(own, 2002, SP)) == 2 and len(told(own, 1003, SP)) == 2
+
+
+def test_refusals_are_told_with_a_count(own):
+    assert call(own, "STRANGER").status == 403
+    assert wait_until(lambda: call(own, "STRANGER").status == 403 and
+                      sum(1 + e.get("count", 0) for e in told(own, 2001, STRANGER)) >= 4,
+                      5, 0.02)
+    event = told(own, 2001, STRANGER)[0]
+    assert "no entry for a group can apply" in event["reason"]
+    assert f"rmsctl servers add --role ROLE '{STRANGER}'" in event["reason"]
+
+
+def test_an_expired_entry_is_named(own):
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+    own.rmsctl("servers", "add", "--role", "fci", "--expires", soon, STRANGER)
+    try:
+        number = own.rmsctl_json("explain", STRANGER)["entry"]
+        assert wait_until(lambda: call(own, "STRANGER").status == 403, 5, 0.1)
+        own.wait_line("EVENT_LOG", lambda e: e["id"] == 2001 and
+                      f"entry {number}, which matches, has expired" in e["reason"])
+        advice = own.rmsctl_json("explain", STRANGER)["advice"]
+        assert f"rmsctl servers remove {number}" in advice and "--expires" in advice
+    finally:
+        own.rmsctl("servers", "remove", STRANGER)
+
+
+def test_what_was_told_is_not_told_again_after_a_restart(private_lab):
+    lab = private_lab(workers=1)
+    assert call(lab, "FCI", tls=False).status == 200
+    assert call(lab, "SHAREPOINT").status == 200
+    lab.event(2002, account=FCI)
+    restart(lab)
+    lab.begin()
+    assert call(lab, "FCI", tls=False).status == 200
+    assert call(lab, "SHAREPOINT").status == 200
+    assert call(lab).status == 200
+    lab.event(1002, account=EXCH)  # new, and after the others
+    assert not told(lab, 1002, FCI) and not told(lab, 1002, SP) and not told(lab, 2002, FCI)
+    # What changed meanwhile is told.
+    assert call(lab, "FCI").status == 200
+    lab.event(1003, account=FCI)
+    # The same after a kill, some seconds later.
+    explained = lab.rmsctl_json("explain", FCI)
+    assert explained["seen"]["ways"]["http"] and explained["seen"]["ways"]["https"]
+    assert wait_until(lambda: lab.status()["accounts_unsaved"] == 0, KEPT_S)
+    lab.expected |= {"death", 3101}
+    restart(lab, signal.SIGKILL)
+    lab.begin()
+    again = lab.rmsctl_json("explain", FCI)
+    assert again["seen"]["first"] == explained["seen"]["first"]
+    assert again["seen"]["ways"]["http"] == explained["seen"]["ways"]["http"]
+    assert call(lab, "FCI").status == 200 and call(lab).status == 200
+    assert call(lab, tls=False).status == 200
+    lab.event(2002, account=EXCH)
+    assert not told(lab, 1002, FCI) and not told(lab, 1002, EXCH) and not told(lab, 1003, FCI)
+
+
+# --- why there are no groups ------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def _forged(module_lab, tmp_path_factory):
+    forger = p.Forger(tmp_path_factory.mktemp("forged"))
+    os.chmod(forger.keytab, 0o600)
+    lab = module_lab(conf=f'keytab = "{forger.keytab}"\naccount_report_ms = "100ms"', workers=1)
+    lab.forger = forger
+    return lab
+
+
+@pytest.fixture
+def forged(_forged):
+    yield from using(_forged)
+
+
+def forged_call(lab, logon_info, **options):
+    """A request with a ticket of our own making; the reply."""
+    cache = lab.forger.cache(logon_info, **options)
+    data = negotiate.Negotiate(p.SERVICE.partition("/")[2], cache).token()
+    return ask(lab.client(), field(data))
+
+
+GROUP = "S-1-5-21-1-2-3-1200"
+LACKS = [
+    ({"with_pac": False}, "carry no group SIDs", "need a PAC"),
+    ({"good": False}, "signature of the ticket's PAC", "forged"),
+    ({"logon_info": p.make(groups=[(1200, p.ON)])[:-100]}, "PAC cannot be read", "report it"),
+]
+
+
+def test_no_pac_or_a_bad_one_is_an_identity_without_groups_and_says_why(forged):
+    good = p.make(groups=[(1200, p.ON)])
+    forged.rmsctl("servers", "add", "--role", "exchange", GROUP)
+    try:
+        assert forged_call(forged, good).status == 200
+        explained = forged.rmsctl_json("explain", FORGED)
+        assert explained["verdict"] == "allow" and explained["sids"]["lack"] is None
+        assert explained["matches"][0]["by"] == GROUP
+        for options, lack, remedy in LACKS:
+            forged.begin()
+            own_error(forged_call(forged, **{"logon_info": good, **options}), 403,
+                      "AUTH_DENIED")
+            explained = forged.rmsctl_json("explain", FORGED)
+            assert explained["verdict"] == "no_match" and explained["sids"]["count"] == 0
+            assert explained["groups_known"] and not explained["sids"]["list"]
+            assert lack in explained["sids"]["lack"], explained
+            assert lack in explained["advice"] and remedy in explained["advice"]
+            why = lambda e, r=lack: e["id"] == 2001 and r in e["reason"]
+            assert wait_until(lambda o=options, w=why: forged_call(
+                forged, **{"logon_info": good, **o}).status == 403 and
+                any(map(w, forged.new("EVENT_LOG"))), 5, 0.1), forged.new("EVENT_LOG")
+    finally:
+        forged.rmsctl("servers", "remove", GROUP)
+
+
+def test_explain_of_too_many_groups(forged):
+    logon = p.make(groups=[(2000 + i, p.ON) for i in range(1300)])
+    own_error(forged_call(forged, logon), 403, "AUTH_DENIED")
+    sids = forged.rmsctl_json("explain", FORGED)["sids"]
+    assert "more SIDs than are accepted" in sids["lack"] and sids["list"] == []
+    # as many as are taken: all are known, and shown to people in part
+    logon = p.make(groups=[(2000 + i, p.ON) for i in range(1100)])
+    own_error(forged_call(forged, logon), 403, "AUTH_DENIED")
+    sids = forged.rmsctl_json("explain", FORGED)["sids"]
+    assert sids["count"] == len(sids["list"]) > 1100 and sids["lack"] is None
+    text = forged.rmsctl("explain", FORGED).stdout
+    assert "more that match none" in text and len(text.splitlines()) < 60
