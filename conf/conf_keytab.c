@@ -3,7 +3,7 @@
  *
  * Runs in: master, rmsctl.
  * Trusts:  nobody: the file is whatever is on the disk.
- * Touches: nothing; the caller wipes the data.
+ * Touches: the file that is named, only read; the caller wipes the data.
  * Failure: -EINVAL and why.
  *
  *	u8 5, u8 2, then entries: i32 size, size bytes
@@ -14,7 +14,12 @@
 #include "conf/conf_keytab.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 
+#include "shm/base/fd.h"
+#include "shm/base/hash.h"
 #include "shm/base/log.h"
 #include "shm/base/str.h"
 
@@ -60,11 +65,24 @@ take_counted(struct reader *r)
 			 : (struct slice){(const char *)p, n};
 }
 
+/* What makes a key's number, so that it tells nothing about the key. */
+static const struct hash_key *
+key_of_keys(void)
+{
+	static struct hash_key key;
+	static bool made;
+
+	if (!made)
+		hash_key_new(&key);
+	made = true;
+	return &key;
+}
+
 static bool
 read_entry(struct reader r, struct conf_keytab_entry *e)
 {
 	uint32_t n = take_int(&r, 2), kvno;
-	struct slice realm = take_counted(&r);
+	struct slice realm = take_counted(&r), key;
 	struct sbuf b;
 
 	memset(e, 0, sizeof(*e));
@@ -76,11 +94,14 @@ read_entry(struct reader r, struct conf_keytab_entry *e)
 	}
 	sbuf_char(&b, '@');
 	sbuf_slice(&b, realm);
-	take(&r, 8); /* name type, time */
+	take(&r, 4); /* name type */
+	e->added = take_int(&r, 4);
 	e->kvno = take_int(&r, 1);
 	e->enctype = (int)take_int(&r, 2);
-	if (take_counted(&r).len == 0 || n == 0)
+	key = take_counted(&r);
+	if (key.len == 0 || n == 0)
 		return false;
+	e->key = hash_bytes(key_of_keys(), key.p, key.len);
 	/* The one byte is the low part where 32 bits follow; 0: not there. */
 	if (!r.bad && r.len >= 4) {
 		kvno = take_int(&r, 4);
@@ -130,4 +151,74 @@ conf_keytab_walk(const void *data, size_t len,
 		return -EINVAL;
 	}
 	return n;
+}
+
+static const char *
+why_unread(int e)
+{
+	switch (-e) {
+	case EFBIG:
+		return "far too large, name the right file";
+	case EINVAL:
+		return "not a regular file, name the file";
+	default:
+		return strerror(-e);
+	}
+}
+
+/* The bytes of an open file; 0 or -errno with why. */
+static int
+read_file(int fd, char **data_r, size_t *len_r, struct stat *st,
+	  const char **why)
+{
+	int r;
+
+	if (fstat(fd, st) != 0) {
+		r = -errno;
+		*why = strerror(-r);
+		return r;
+	}
+	if ((st->st_mode & 077) != 0) {
+		*why = "group or others may reach it, it is a secret, "
+		       "chmod 600";
+		return -EACCES;
+	}
+	r = fd_read_all(fd, CONF_KEYTAB_BYTES_MAX, data_r, len_r);
+	if (r != 0) {
+		*why = why_unread(r);
+		return r;
+	}
+	if (conf_keytab_walk(*data_r, *len_r, NULL, NULL, why) > 0)
+		return 0;
+	str_wipe(*data_r, *len_r);
+	free(*data_r);
+	*data_r = NULL;
+	return -EINVAL;
+}
+
+int
+conf_keytab_read(const char *path, char **data_r, size_t *len_r,
+		 struct stat *st_r, char *why, size_t why_size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r;
+	const char *text = "";
+	struct stat st = {0};
+
+	*data_r = NULL;
+	*len_r = 0;
+	if (fd < 0) {
+		r = -errno;
+		snprintf(why, why_size,
+			 "%s: cannot be opened: %s, correct the path or its "
+			 "rights",
+			 path, strerror(-r));
+	} else {
+		r = read_file(fd, data_r, len_r, &st, &text);
+		if (r != 0)
+			snprintf(why, why_size, "%s: %s", path, text);
+	}
+	fd_close(&fd);
+	if (st_r != NULL)
+		*st_r = st;
+	return r;
 }

@@ -27,6 +27,7 @@
 #include "master/event.h"
 #include "master/listen.h"
 #include "master/logfile.h"
+#include "master/master_keytab.h"
 #include "master/master_reload.h"
 #include "master/master_state.h"
 #include "master/publish.h"
@@ -409,7 +410,8 @@ master_make(struct master *m, char err[MASTER_ERR])
 		m->rollout =
 		    rollout_new(m->loop, m->supervise, MASTER_ROLLOUT_MS,
 				master_on_rollout, m);
-	if (m->rollout == NULL || master_catch_signals(m) != 0) {
+	if (m->rollout == NULL || master_keytab_start(m) != 0 ||
+	    master_catch_signals(m) != 0) {
 		snprintf(err, MASTER_ERR, "out of memory");
 		return -ENOMEM;
 	}
@@ -472,6 +474,7 @@ master_fini(struct master *m)
 		if (m->signal[i] != NULL)
 			event_free(m->signal[i]);
 	}
+	master_keytab_stop(m);
 	rollout_free(&m->rollout);
 	supervise_free(&m->supervise);
 	publish_free(&m->publish);

@@ -21,7 +21,9 @@ struct control;
 struct event;
 struct event_log;
 struct ipc_msg;
+struct keytab_watch;
 struct loop;
+struct loop_timer;
 struct proc;
 struct publish;
 struct rollout;
@@ -70,6 +72,8 @@ struct master {
 	struct budget budget[STATS_ROWS]; /* of each process's events */
 	struct trouble *trouble;
 	bool keytab_told; /* 3109 came since the keeper's last READY */
+	struct keytab_watch *keytab_watch;
+	struct loop_timer *keytab_timer;
 
 	/* the last reports of keeper and cloud agent */
 	struct msg_cloud_status cloud;

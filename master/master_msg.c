@@ -159,6 +159,8 @@ note_trouble(struct master *m, struct proc *p, const struct msg_event *in)
 	if (in->id == 1104) {
 		trouble_over_all(m->trouble, 3106);
 		trouble_over_all(m->trouble, 3107);
+	} else if (in->id == 1105) {
+		trouble_over_all(m->trouble, 3109);
 	} else if (in->id == 3109) {
 		m->keytab_told = true;
 	}

@@ -429,6 +429,28 @@ publish_to_relays(struct supervise *s,
 	return n;
 }
 
+int
+publish_keytab_now(const struct publish *p)
+{
+	return p->files == NULL ? -1 : p->files->keytab_fd;
+}
+
+void
+publish_keytab(struct publish *p, struct supervise *s, int *fd)
+{
+	BUG_ON(p->files == NULL);
+	fd_close(&p->files->keytab_fd);
+	p->files->keytab_fd = *fd;
+	*fd = -1;
+	for (size_t i = 0; i < supervise_count(s); i++) {
+		struct proc *c = supervise_proc(s, i);
+
+		if (c->role == ROLE_KEEPER && proc_is_up(c))
+			supervise_send(c, IPC_KEYTAB_NEWS, NULL, 0,
+				       p->files->keytab_fd);
+	}
+}
+
 static void
 send_table(struct publish *p, struct proc *c)
 {

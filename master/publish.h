@@ -10,8 +10,8 @@
  * as far as ipc_msgs.def lets them go to its role.  A set is whole: a
  * listener, certificate or key that is not in the newest one is gone.  After
  * a reload segments and peers are not sent again: they stay.  Between sets a
- * child gets a SEGMENT (a newer table), a PEER (a neighbour was replaced) or
- * an ACCESS_LOG (reopened) alone.
+ * child gets a SEGMENT (a newer table), a PEER (a neighbour was replaced), an
+ * ACCESS_LOG (reopened) or a KEYTAB_NEWS (its file has changed) alone.
  */
 #ifndef RMS_PUBLISH_H
 #define RMS_PUBLISH_H
@@ -72,6 +72,11 @@ uint64_t publish_set_number(const struct publish *p);
 void publish_to_new(struct publish *p, struct supervise *s, struct proc *child);
 /* A new set, without segments and peers, to every child that is up. */
 void publish_to_all(struct publish *p, struct supervise *s);
+/* The keytab that keepers get, a sealed memfd of ours; -1 none. */
+int publish_keytab_now(const struct publish *p);
+/* Takes *fd, a sealed memfd, as the keytab from now on, and hands it to the
+ * keeper. */
+void publish_keytab(struct publish *p, struct supervise *s, int *fd);
 /*
  * Builds the store's table and hands it to every relay that is up; s may be
  * NULL before there are any.  0 with their number, or -errno: the old one

@@ -3,8 +3,7 @@
  *
  * Runs in: the master.
  * Trusts:  conf_file_check(), which looked at rights and contents before.
- * Touches: certificates, keys (opened, never read here), keytab (the same),
- *          CA file.
+ * Touches: certificates, keys (opened, never read here), keytab, CA file.
  * Failure: -errno with a line; nothing half-loaded stays.
  */
 #include "master/publish_files.h"
@@ -16,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conf/conf_keytab.h"
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
 
@@ -81,6 +81,29 @@ files_load_ca(struct publish_files *f, const char *path, char *err,
 	return r;
 }
 
+/* A copy: who writes to the file does not change what a keeper that is
+ * started again gets. */
+static int
+files_load_keytab(struct publish_files *f, const char *path, char *err,
+		  size_t err_size)
+{
+	char *data;
+	size_t len;
+	int r = conf_keytab_read(path, &data, &len, NULL, err, err_size);
+
+	if (r != 0)
+		return r;
+	f->keytab_fd = fd_memfd_sealed("keytab", data, len);
+	str_wipe(data, len);
+	free(data);
+	if (f->keytab_fd >= 0)
+		return 0;
+	r = f->keytab_fd;
+	f->keytab_fd = -1;
+	snprintf(err, err_size, "%s: cannot be copied: %s", path, strerror(-r));
+	return r;
+}
+
 static int
 files_load_listener(struct publish_files *f, size_t i,
 		    const struct conf_listener *c, char *err, size_t err_size)
@@ -113,7 +136,7 @@ publish_files_load(struct publish_files **f_r, const struct conf *conf,
 		r = files_load_listener(f, i, &conf->listener[i], err,
 					err_size);
 	if (r == 0 && conf->keytab.s[0] != '\0')
-		r = files_open(conf->keytab.s, &f->keytab_fd, err, err_size);
+		r = files_load_keytab(f, conf->keytab.s, err, err_size);
 	if (r == 0)
 		r = files_load_ca(f, conf->cloud_ca_file.s, err, err_size);
 	if (r != 0) {

@@ -13,7 +13,7 @@ struct publish_files {
 	char *cert[CONF_LISTENERS_MAX]; /* PEM, NULL without tls */
 	size_t cert_len[CONF_LISTENERS_MAX];
 	int key_fd[CONF_LISTENERS_MAX]; /* -1 without tls */
-	int keytab_fd;			/* -1 none */
+	int keytab_fd;			/* sealed memfd, -1 none */
 	int ca_fd;			/* sealed memfd, -1 none */
 };
 

@@ -70,7 +70,7 @@ identity_pack(struct pack *k, const struct identity *id)
 	BUG_ON(id->nsids > IDENTITY_SIDS_MAX);
 	BUG_ON(id->nsids > 0 && id->lack != LACK_NONE_GIVEN);
 	pack_u8(k, (uint8_t)id->mech);
-	pack_u8(k, id->bound ? 1 : 0);
+	pack_u8(k, (uint8_t)(id->bound ? 1 + id->bound_before : 0));
 	pack_u64(k, id->expires);
 	pack_str(k, id->principal);
 	pack_str(k, id->spn);
@@ -132,13 +132,14 @@ identity_unpack(struct unpack *u)
 	id->enctype = (int32_t)unpack_u32(u);
 	lack = unpack_u8(u);
 	if (!identity_unpack_sids(u, id) || mech < MECH_KERBEROS ||
-	    mech > MECH_CERT || bound > 1 || id->principal[0] == '\0' ||
+	    mech > MECH_CERT || bound > 2 || id->principal[0] == '\0' ||
 	    lack >= LACK_MAX || (lack != LACK_NONE_GIVEN && id->nsids > 0)) {
 		identity_free(&id);
 		return NULL;
 	}
 	id->mech = (enum auth_mech)mech;
-	id->bound = bound == 1;
+	id->bound = bound > 0;
+	id->bound_before = bound == 2;
 	id->lack = (enum sid_lack)lack;
 	return id;
 }

@@ -56,7 +56,13 @@ struct identity_sid {
 
 struct identity {
 	enum auth_mech mech;
-	bool bound;	  /* channel binding present and right */
+	/* The client is bound to a certificate (RFC 5929 4) and that is ours,
+	 * or one of the listener's further ones.  false: it sent no binding,
+	 * or none is looked at: whoever it talks to may be another. */
+	bool bound;
+	/* To one of the further ones: somebody else ends its TLS, so this
+	 * connection is not that client's alone. */
+	bool bound_before;
 	uint64_t expires; /* of the ticket, CLOCK_REALTIME seconds; 0 unknown */
 	/* Kerberos "EXCH01$@CONTOSO.TEST", NTLM "CONTOSO\EXCH01$", or the
 	 * subject of a certificate.  What the table's principals match. */

@@ -148,10 +148,6 @@ msg_sids_hash(struct slice packed)
 #define KEEPER_STATUS_FIELDS(F) F(u32, entries) F(slice, text)
 MSG_FLAT(keeper_status, KEEPER_STATUS_FIELDS, true);
 
-#define AUTH_STEP_FIELDS(F) \
-	F(u32, deadline_ms) F(u8, first) F(slice, binding) F(slice, token)
-MSG_FLAT(auth_step, AUTH_STEP_FIELDS, m_r->first <= 1);
-
 /* Each outcome brings what belongs to it and nothing else. */
 static bool
 msg_auth_reply_holds(const struct msg_auth_reply *m)
@@ -188,6 +184,45 @@ MSG_FLAT(sign_reply, SIGN_REPLY_FIELDS, m_r->ok == (m_r->data.len > 0));
 MSG_FLAT(token_stale, TOKEN_STALE_FIELDS, true);
 
 /* --- those with a list inside ------------------------------------------ */
+
+#define AUTH_STEP_FIELDS(F) \
+	F(u32, deadline_ms) \
+	F(u8, first)        \
+	F(bool, must_bind) F(bool, own) F(u32, nbindings)
+
+size_t
+msg_auth_step_pack(const struct msg_auth_step *m, void *body, size_t size)
+{
+	struct pack k;
+
+	BUG_ON(m->nbindings > MSG_BINDINGS_MAX);
+	pack_init(&k, body, size);
+	AUTH_STEP_FIELDS(MSG_PUT)
+	for (uint32_t i = 0; i < m->nbindings; i++)
+		pack_slice(&k, m->binding[i]);
+	pack_slice(&k, m->token);
+	return k.full ? 0 : k.len;
+}
+
+int
+msg_auth_step_unpack(struct msg_auth_step *m_r, const void *body, size_t len)
+{
+	struct unpack u;
+
+	memset(m_r, 0, sizeof(*m_r));
+	unpack_init(&u, body, len);
+	AUTH_STEP_FIELDS(MSG_GET)
+	u.bad |= m_r->first > 1 || m_r->nbindings > MSG_BINDINGS_MAX ||
+		 (m_r->own && m_r->nbindings == 0);
+	for (uint32_t i = 0; !u.bad && i < m_r->nbindings; i++) {
+		m_r->binding[i] = unpack_slice(&u);
+		u.bad |= m_r->binding[i].len == 0 ||
+			 m_r->binding[i].len > MSG_BINDING_BYTES_MAX;
+	}
+	m_r->token = unpack_slice(&u);
+	u.bad |= m_r->token.len > MSG_TOKEN_BYTES_MAX;
+	return unpack_done(&u) ? 0 : -EPROTO;
+}
 
 #define CRED_FIELDS(F)     \
 	F(u32, cred[i].id) \

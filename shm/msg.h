@@ -150,12 +150,26 @@ struct msg_keeper_status {
 };
 
 /* --- AUTH_STEP ------------------------------------------------------- */
+#define MSG_BINDINGS_MAX 8
+/* "tls-server-end-point:" and the largest hash that there is. */
+#define MSG_BINDING_BYTES_MAX (21 + 64)
+/* Largest token: 48 kB is what Windows makes, and there is head-room. */
+#define MSG_TOKEN_BYTES_MAX 66560
 /* ipc id: the relay's number of the exchange, the same for every leg. */
 struct msg_auth_step {
 	uint32_t deadline_ms; /* from now; later nobody waits */
 	uint8_t first;	      /* 1: a new exchange */
-	struct slice binding; /* "tls-server-end-point:..." or empty */
-	struct slice token;   /* decoded from base64 */
+	bool must_bind;	      /* only a client that is bound will do */
+	/*
+	 * Channel bindings (RFC 5929 4) that the client may have: those of
+	 * the certificates behind which it may think that we are.  own: the
+	 * first is of the certificate that its own connection was shown; the
+	 * others are of somebody who ends TLS before us.
+	 */
+	bool own;
+	uint32_t nbindings;
+	struct slice binding[MSG_BINDINGS_MAX];
+	struct slice token; /* decoded from base64 */
 };
 
 /* --- AUTH_REPLY ------------------------------------------------------ */

@@ -10,11 +10,13 @@
  *
  *	set NAME VALUE		a directive
  *	keytab FILE|-		of the next set
+ *	news FILE		the keytab's file has changed
  *	key INDEX FILE|-	of the next set
  *	start			the keeper
  *	apply			send a set
  *	peer SLOT		be a relay (anew)
- *	step SLOT ID FIRST DEADLINE_MS BINDING|- TOKEN	in hex
+ *	step SLOT ID FIRST DEADLINE_MS MUST_BIND OWN BINDING,...|- TOKEN
+ *		in hex
  *	flood SLOT ID COUNT TOKEN	COUNT first legs at once, from ID on
  *	abort SLOT ID
  *	sign SLOT ID INDEX OP DATA
@@ -114,9 +116,9 @@ put_hex(const char *key, struct slice s)
 static struct slice
 get_hex(const char *hex)
 {
-	static char mem[2][1 << 17];
+	static char mem[MSG_BINDINGS_MAX + 1][1 << 17];
 	static unsigned turn;
-	char *p = mem[turn++ % 2];
+	char *p = mem[turn++ % ARRAY_LEN(mem)];
 	size_t n = 0;
 	unsigned v;
 
@@ -223,6 +225,7 @@ put_identity(struct slice packed)
 	json_u64(&js, "kvno", id->kvno);
 	json_i64(&js, "enctype", id->enctype);
 	json_bool(&js, "bound", id->bound);
+	json_bool(&js, "bound_before", id->bound_before);
 	json_u64(&js, "expires", id->expires);
 	json_u64(&js, "nsids", id->nsids);
 	json_u64(&js, "lack", id->lack);
@@ -405,19 +408,25 @@ send_step(unsigned slot, uint64_t id, const struct msg_auth_step *m)
 static void
 cmd_step(char *rest)
 {
-	unsigned slot, first, deadline;
+	struct msg_auth_step m = {0};
+	unsigned slot, first, must, own;
 	unsigned long long id;
-	char binding[512];
+	char binding[2048], *next = binding, *one;
 	int at = 0;
 
-	NEED(sscanf(rest, "%u %llu %u %u %511s %n", &slot, &id, &first,
-		    &deadline, binding, &at) == 5 &&
+	NEED(sscanf(rest, "%u %llu %u %u %u %u %2047s %n", &slot, &id, &first,
+		    &m.deadline_ms, &must, &own, binding, &at) == 7 &&
 	     at > 0);
-	send_step(slot, id,
-		  &(struct msg_auth_step){.deadline_ms = deadline,
-					  .first = (uint8_t)first,
-					  .binding = get_hex(binding),
-					  .token = get_hex(rest + at)});
+	m.first = (uint8_t)first;
+	m.must_bind = must != 0;
+	m.own = own != 0;
+	while (strcmp(binding, "-") != 0 &&
+	       (one = strsep(&next, ",")) != NULL) {
+		NEED(m.nbindings < MSG_BINDINGS_MAX);
+		m.binding[m.nbindings++] = get_hex(one);
+	}
+	m.token = get_hex(rest + at);
+	send_step(slot, id, &m);
 }
 
 static void
@@ -529,6 +538,8 @@ command(char *line)
 		cmd_set(name, rest + at);
 	} else if (strcmp(word, "keytab") == 0) {
 		cmd_file(d.keytab, sizeof(d.keytab), rest);
+	} else if (strcmp(word, "news") == 0) {
+		send_file(IPC_KEYTAB_NEWS, NULL, 0, rest);
 	} else if (strcmp(word, "key") == 0) {
 		NEED(sscanf(rest, "%u %n", &a, &at) == 1 &&
 		     a < CONF_LISTENERS_MAX);

@@ -230,11 +230,19 @@ class Keeper:
         self.wait("ready")
         return self.wait("status")
 
-    def step(self, data, slot=0, number=None, first=True, binding=b"", deadline=10000):
-        """Sends one leg and waits for the answer."""
+    def news(self, keytab):
+        """The keytab's file has changed, and nothing else."""
+        self.say("news", keytab)
+        return self.wait("status")
+
+    def step(self, data, slot=0, number=None, first=True, binding=b"", deadline=10000,
+             further=(), must_bind=False):
+        """Sends one leg and waits for the answer.  binding is the connection's
+        own, further are those of others."""
         number = number or self.new_id()
-        self.say("step", slot, number, int(first), deadline, binding.hex() or "-",
-                 data.hex() or "-")
+        bindings = ([binding] if binding else []) + list(further)
+        self.say("step", slot, number, int(first), deadline, int(must_bind), int(bool(binding)),
+                 ",".join(b.hex() for b in bindings) or "-", data.hex() or "-")
         return self.wait("auth", slot=slot, id=number)
 
     def new_id(self):

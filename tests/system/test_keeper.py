@@ -103,7 +103,7 @@ BINDING = b"tls-server-end-point:" + bytes(range(32))
 
 def test_binding_right(keeper):
     answer = keeper.step(k.token(binding=BINDING), binding=BINDING)
-    assert answer["outcome"] == "ok" and answer["bound"]
+    assert answer["outcome"] == "ok" and answer["bound"] and not answer["bound_before"]
 
 
 def test_binding_wrong(keeper):
@@ -114,6 +114,52 @@ def test_binding_wrong(keeper):
 def test_binding_none(keeper):
     answer = keeper.step(k.token(), binding=BINDING)
     assert answer["outcome"] == "ok" and not answer["bound"]
+
+
+OTHERS = [b"tls-server-end-point:" + bytes([i]) * 32 for i in range(1, 8)]
+
+
+@pytest.mark.parametrize("mech", [k.SPNEGO, k.KRB5])
+@pytest.mark.parametrize("which", [0, 6])
+def test_binding_to_a_further_certificate(keeper, mech, which):
+    """A balancer's, the old or the new one; told apart from our own."""
+    client = k.client(mech=mech, binding=OTHERS[which])
+    data = client.step()
+    answer = keeper.step(data, binding=BINDING, further=OTHERS, must_bind=True)
+    assert answer["outcome"] == "ok" and answer["bound"] and answer["bound_before"]
+    client.step(bytes.fromhex(answer["token"]))
+    assert client.complete
+    # Each of the tries saw the authenticator; it is used up all the same.
+    refused(keeper.step(data, binding=BINDING, further=OTHERS), "replay")
+    refused(keeper.step(data, binding=OTHERS[which]), "replay")
+
+
+def test_binding_without_own_certificate(keeper):
+    """A plain listener behind somebody who ends TLS."""
+    answer = keeper.step(k.token(binding=OTHERS[0]), further=OTHERS[:1], must_bind=True)
+    assert answer["outcome"] == "ok" and answer["bound_before"]
+    refused(keeper.step(k.token(binding=BINDING), further=OTHERS, must_bind=True), "bad-binding")
+
+
+def test_binding_must_be_there(keeper):
+    for options in ({"binding": BINDING}, {"further": OTHERS}, {}):
+        refused(keeper.step(k.token(), must_bind=True, **options), "not-bound")
+    refused(keeper.step(k.token(binding=OTHERS[0]), binding=BINDING, must_bind=True),
+            "bad-binding")
+    answer = keeper.step(k.token(binding=BINDING), binding=BINDING, must_bind=True)
+    assert answer["outcome"] == "ok" and answer["bound"] and not answer["bound_before"]
+
+
+def test_binding_in_a_second_leg(keeper):
+    def second(data, **options):
+        number = keeper.new_id()
+        keeper.step(k.spnego_init([k.OID_KRB5]), number=number, **options)
+        return keeper.step(k.spnego_answer(data), number=number, first=False, **options)
+    options = {"binding": BINDING, "further": OTHERS[:1]}
+    answer = second(k.token(mech=k.KRB5, binding=BINDING), must_bind=True, **options)
+    assert answer["outcome"] == "ok" and answer["bound"] and not answer["bound_before"]
+    refused(second(k.token(mech=k.KRB5), must_bind=True, **options), "not-bound")
+    refused(second(k.token(mech=k.KRB5, binding=OTHERS[0]), **options), "bad-binding")
 
 
 # --- who is not, and why -----------------------------------------------------
@@ -297,6 +343,28 @@ def test_bad_keytab_keeps_the_last_good_one(keeper, kdc, how):
         good = file.read()
     bad = kdc.write("bad.keytab", {"cut": good[:-5], "garbage": b"x" * 99, "empty": b""}[how])
     assert keeper.reload(bad)["entries"] == 2
+    assert "stays in force" in keeper.wait("event", id=3109)["detail"]
+    assert keeper.step(k.token())["outcome"] == "ok"
+
+
+def test_keytab_changes_between_sets(run, kdc):
+    """Also between the legs of an exchange."""
+    keeper = run(keytab="old")
+    number = keeper.new_id()
+    assert keeper.step(k.spnego_init([k.OID_KRB5]), number=number)["outcome"] == "continue"
+    assert keeper.news(kdc.keytab("good"))["entries"] == 2
+    answer = keeper.step(k.spnego_answer(k.token(mech=k.KRB5)), number=number, first=False)
+    assert answer["outcome"] == "ok"
+    told = keeper.wait("event", id=1105)["detail"]
+    aes = [f"{k.SERVICE}@{k.REALM} kvno {n} aes{bits}-cts-hmac-sha1-96"
+           for n in (2, 1) for bits in (256, 128)]
+    assert told == f"new: {aes[0]}, and {aes[1]}, gone: {aes[2]}, and {aes[3]}"
+    keeper.news(kdc.keytab("good"))
+    assert keeper.wait("event", id=1105)["detail"] == "the same principals, versions and types"
+
+
+def test_bad_news_of_the_keytab(keeper, kdc):
+    assert keeper.news(kdc.write("bad.keytab", b"x" * 99))["entries"] == 2
     assert "stays in force" in keeper.wait("event", id=3109)["detail"]
     assert keeper.step(k.token())["outcome"] == "ok"
 

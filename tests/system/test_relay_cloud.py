@@ -301,7 +301,36 @@ OK = "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
 BAD = {
     "length and chunked": OK + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "two lengths": OK + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-    "length twice": OK + "Content-Length: 5, 5\r\n\r\nhello",
+    "chunked and length": OK + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "length twice": OK + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+    "list of lengths": OK + "Content-Length: 5, 5\r\n\r\nhello",
+    "length with plus": OK + "Content-Length: +5\r\n\r\nhello",
+    "hexadecimal length": OK + "Content-Length: 0x5\r\n\r\nhello",
+    "empty length": OK + "Content-Length:\r\n\r\nhello",
+    "length with a blank": OK + "Content-Length: 5 5\r\n\r\nhello",
+    "length beyond 64 bits": OK + "Content-Length: 18446744073709551621\r\n\r\nhello",
+    "length named away": OK + "Connection: Content-Length\r\nContent-Length: 5\r\n"
+                         "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two codings": OK + "Transfer-Encoding: chunked\r\n" * 2 + "\r\n0\r\n\r\n",
+    "chunked, chunked": OK + "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    "chunked, identity": OK + "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "identity": OK + "Transfer-Encoding: identity\r\n\r\nhello",
+    "xchunked": OK + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "no coding": OK + "Transfer-Encoding:\r\n\r\n0\r\n\r\n",
+    "vertical tab before chunked": OK + "Transfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n",
+    "chunked in HTTP/1.0": OK.replace("1.1", "1.0") +
+                           "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "interim reply with a body": "HTTP/1.1 103 x\r\nContent-Length: 5\r\n\r\nhello" + OK +
+                                 "Content-Length: 0\r\n\r\n",
+    "field without colon": OK + "X a\r\nContent-Length: 5\r\n\r\nhello",
+    "field without name": OK + ": a\r\nContent-Length: 5\r\n\r\nhello",
+    "NUL in a name": OK + "X\0: a\r\nContent-Length: 5\r\n\r\nhello",
+    "CR in a value": OK + "X: a\rContent-Length: 0\r\nContent-Length: 5\r\n\r\nhello",
+    "CR CR LF": OK + "X: a\r\r\nContent-Length: 5\r\n\r\nhello",
+    "bare LF at the end": OK + "Content-Length: 5\r\n\nhello",
+    "empty line before": "\r\n" + OK + "Content-Length: 5\r\n\r\nhello",
+    "folded at once": "HTTP/1.1 200 OK\r\n X: a\r\nContent-Length: 5\r\n\r\nhello",
+    "status 2000": OK.replace("200", "2000") + "Content-Length: 0\r\n\r\n",
     "negative length": OK + "Content-Length: -1\r\n\r\nhello",
     "gzip, chunked": OK + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "bare LF": OK.replace("\r\n", "\n") + "Content-Length: 5\n\nhello",
@@ -326,13 +355,62 @@ def test_malformed_replies(small, server, name):
     assert ask(server).status == 200
 
 
-@pytest.mark.parametrize("body", ["5 \r\nhello\r\n0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n",
-                                  "5\r\nhello!\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n"])
-def test_malformed_chunks(small, server, body):
-    small.cloud(rules=[{"op": NAME, "raw": OK + "Transfer-Encoding: chunked\r\n\r\n" + body}])
-    with pytest.raises(soap.BadReply):
+ZERO = "0\r\n\r\n"
+BAD_CHUNKS = {
+    "no size": "\r\nhello\r\n" + ZERO,
+    "size with 0x": "0x5\r\nhello\r\n" + ZERO,
+    "negative size": "-5\r\nhello\r\n" + ZERO,
+    "size with an underscore": "0_5\r\nhello\r\n" + ZERO,
+    "blank before the size": " 5\r\nhello\r\n" + ZERO,
+    "blank after the size": "5 \r\nhello\r\n" + ZERO,
+    "size of 64 bits": "10000000000000005\r\nhello\r\n" + ZERO,
+    "chunk longer than its size": "5\r\nhello!\r\n" + ZERO,
+    "bare LF after the size": "5\nhello\r\n" + ZERO,
+    "bare LF after the data": "5\r\nhello\n" + ZERO,
+    "LF in an extension": "5;a\n=b\r\nhello\r\n" + ZERO,
+    "CR in an extension": "5;a\rb\r\nhello\r\n" + ZERO,
+    "line end in a quote": '5;a="b\r\nhello\r\n' + ZERO + '"\r\n',
+    "endless extension": "5;" + "a" * 20_000,
+    "bare LF at the end": "5\r\nhello\r\n0\n\n",
+    "trailer without colon": "0\r\nnonsense\r\n\r\n",
+    "folded trailer": "0\r\nX: a\r\n b\r\n\r\n",
+    "LF in a trailer": "0\r\nX: a\nY: b\r\n\r\n",
+    "endless trailers": "0\r\n" + "X: a\r\n" * 2000,
+}
+
+
+@pytest.mark.parametrize("name", BAD_CHUNKS)
+def test_malformed_chunks(small, server, name):
+    """The head has gone out: the connection is cut, and nobody gets the rest."""
+    small.cloud(rules=[{"op": NAME, "times": 1,
+                        "raw": OK + "Transfer-Encoding: chunked\r\n\r\n" + BAD_CHUNKS[name]}])
+    with pytest.raises((soap.BadReply, ConnectionResetError)):
         ask(server)
     assert small.wait_line("ACCESS_LOG", lambda l: l["end"] == "CLOUD_BAD_REPLY")
+    with small.server() as other:
+        assert other.call(NAME, BODY).body == expected(small)
+
+
+def test_trailers_and_extensions_of_the_cloud_are_dropped(small, server):
+    raw = (OK + 'Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n5;a="b;c"\r\nhello\r\n'
+           "0;x\r\nX-Sum: 1\r\nContent-Length: 99\r\n\r\n")
+    small.cloud(rules=[{"op": NAME, "times": 1, "raw": raw}])
+    reply = ask(server)
+    assert (reply.status, reply.body) == (200, b"hello")
+    assert not reply.all("X-Sum") and not reply.all("Trailer")
+    assert ask(server).body == expected(small)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_body_where_none_may_be(small, server, status):
+    """It is not sent on, and not taken for the head of the next reply."""
+    evil = OK + "Content-Length: 4\r\n\r\nevil"
+    small.cloud(rules=[{"op": NAME, "times": 1, "raw": f"HTTP/1.1 {status} x\r\n"
+                        f"Content-Length: {len(evil)}\r\n\r\n" + evil}])
+    reply = ask(server)
+    assert (reply.status, reply.body) == (status, b"")
+    for _ in range(3):
+        assert ask(server).body == expected(small)
 
 
 def test_more_than_was_asked_for_is_nobodys(small, server):
@@ -354,6 +432,8 @@ def test_reply_that_overtakes_its_request(small, server):
     reply = server.read()
     assert reply.status == 413 and reply.body == b"early\n"
     assert reply.get("Connection") == "close" and server.at_end()
+    with small.server() as other:  # nor is its connection to the cloud used again
+        assert not small.access(other.call(NAME, BODY))["reused"]
 
 
 @pytest.mark.parametrize("rule", [

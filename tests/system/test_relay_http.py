@@ -1,6 +1,7 @@
 """HTTP as the relay speaks it: framing, fields, limits, local answers, and
 what it will not touch."""
 
+import email.utils
 import gzip
 import hashlib
 import socket
@@ -226,6 +227,12 @@ def test_head(lab, server):
     assert ask(server).status == 200  # nothing was left over
     server.send(server.head("HEAD", "/nowhere"))
     assert server.read("HEAD").status == 404
+    server.see_end = True
+    server.send(server.head("HEAD", PATH, [("Content-Length", "5")]) + b"hello")
+    reply = server.read("HEAD")
+    assert (reply.status, reply.get("Connection")) == (400, "close")
+    assert server.at_end()
+    assert lab.access(reply)["end"] == "BODY_UNEXPECTED"
 
 
 def test_cloud_connections_are_used_again(lab):
@@ -285,7 +292,8 @@ def test_what_a_client_cannot_tell_the_cloud(lab, server):
     assert reply.status == 200
     got = cloud_fields(lab)
     assert set(got) <= {"host", "authorization", "content-type", "content-length", "soapaction",
-                        "user-agent", "x-rms-request-id"}, got
+                        "user-agent", "x-rms-request-id", "via"}, got
+    assert got["via"] == "1.1 rms-connector"
     assert got["x-rms-request-id"] == reply.get("X-RMS-Request-Id") != "mine"
     assert got["authorization"].startswith("Bearer")
     assert got["user-agent"] == soap.USER_AGENT
@@ -333,6 +341,22 @@ def test_fields_of_the_reply(lab, server):
                  "WWW-Authenticate"):
         assert not reply.all(name), name
     assert reply.get("X-RMS-Request-Id") not in ("theirs", None)
+
+
+def test_every_reply_has_a_date(lab, server):
+    """Ours, and the cloud's also when it has none itself."""
+    def is_now(reply):
+        [date] = reply.all("Date")
+        sent = email.utils.parsedate_to_datetime(date)
+        assert abs(sent.timestamp() - time.time()) < 30
+        assert date == email.utils.format_datetime(sent, usegmt=True)
+    lab.cloud(rules=[{"op": NAME, "times": 1, "raw": "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}])
+    for reply in (server.get("/healthz"), server.get("/nowhere"), ask(server)):
+        is_now(reply)
+    theirs = "Sun, 06 Nov 1994 08:49:37 GMT"
+    lab.cloud(rules=[{"op": NAME, "times": 1, "raw": "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+                      f"DATE: {theirs}\r\n\r\n"}])
+    assert ask(server).all("Date") == [theirs]
 
 
 def test_request_ids_differ(lab, server):
@@ -393,7 +417,7 @@ def test_paths_with_a_trick(lab, server, path):
 
 
 def test_methods(lab, server):
-    for method in ("PUT", "DELETE", "OPTIONS", "PATCH", "post", "TRACE"):
+    for method in ("PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"):
         server.send(server.head(method, PATH, [("Content-Length", "0")]))
         reply = server.read()
         own_error(reply, 405, "METHOD", fault=False)
@@ -576,7 +600,15 @@ HEADS = {
     "length with a blank": (with_field(b"Content-Length: 5 5\r\n"), "BAD_LENGTH"),
     "length beyond 64 bits": (with_field(b"Content-Length: 18446744073709551621\r\n"),
                               "BAD_LENGTH"),
+    "length named away": (with_field(b"Connection: Content-Length\r\n" + LENGTH + CHUNKED, ZERO),
+                          "LENGTH_AND_TE"),
+    "coding named away": (with_field(b"Connection: close, Transfer-Encoding\r\n" + LENGTH + CHUNKED,
+                                     ZERO), "LENGTH_AND_TE"),
     "two codings": (with_field(CHUNKED + CHUNKED, ZERO), "BAD_TE"),
+    "chunked, chunked": (with_field(b"Transfer-Encoding: chunked, chunked\r\n", ZERO), "BAD_TE"),
+    "chunked, nothing": (with_field(b"Transfer-Encoding: chunked,\r\n", ZERO), "BAD_TE"),
+    "chunked;q": (with_field(b"Transfer-Encoding: chunked;q=1\r\n", ZERO), "BAD_TE"),
+    "no coding": (with_field(b"Transfer-Encoding:\r\n", ZERO), "BAD_TE"),
     "chunked, identity": (with_field(b"Transfer-Encoding: chunked, identity\r\n", ZERO), "BAD_TE"),
     "gzip, chunked": (with_field(b"Transfer-Encoding: gzip, chunked\r\n", ZERO), "BAD_TE"),
     "xchunked": (with_field(b"Transfer-Encoding: xchunked\r\n", ZERO), "BAD_TE"),
@@ -601,6 +633,13 @@ HEADS = {
     "no Host": (LINE + LENGTH + END + b"hello", "BAD_HOST"),
     "two Hosts": (LINE + HOST + HOST + LENGTH + END + b"hello", "BAD_HOST"),
     "two names in Host": (LINE + b"Host: a, b\r\n" + LENGTH + END + b"hello", "BAD_HOST"),
+    "path in Host": (LINE + b"Host: localhost/x\r\n" + LENGTH + END + b"hello", "BAD_HOST"),
+    "two names in the target": (
+        LINE.replace(b"/_wmcs", b"http://localhost,other/_wmcs") +
+        b"Host: localhost,other\r\n" + LENGTH + END + b"hello", "BAD_HOST"),
+    "port only in the target": (
+        LINE.replace(b"/_wmcs", b"http://localhost:80/_wmcs") + HOST + LENGTH + END + b"hello",
+        "BAD_HOST"),
     "user in Host": (LINE + b"Host: a@b\r\n" + LENGTH + END + b"hello", "BAD_HOST"),
     "another host in the target": (
         LINE.replace(b"/_wmcs", b"http://other/_wmcs") + HOST + LENGTH + END + b"hello",
@@ -612,16 +651,30 @@ HEADS = {
     "no version": (b"GET /\r\n" + HOST + END, "BAD_REQUEST_LINE"),
     "tab as blank": (LINE.replace(b"POST ", b"POST\t") + HOST + LENGTH + END + b"hello",
                      "BAD_REQUEST_LINE"),
-    "authority as target": (b"CONNECT tenant:443 HTTP/1.1\r\n" + HOST + END, "BAD_TARGET"),
-    "asterisk as target": (b"OPTIONS * HTTP/1.1\r\n" + HOST + END, "BAD_TARGET"),
+    "authority as target": (b"CONNECT tenant:443 HTTP/1.1\r\n" + HOST + END, "METHOD"),
+    "path as target of CONNECT": (LINE.replace(b"POST", b"CONNECT") + HOST + END, "BAD_TARGET"),
+    "asterisk as target": (b"OPTIONS * HTTP/1.1\r\n" + HOST + END, "METHOD"),
+    "asterisk as target of POST": (b"POST * HTTP/1.1\r\n" + HOST + LENGTH + END, "BAD_TARGET"),
+    "fragment in the target": (LINE.replace(b".asmx", b".asmx#x") + HOST + LENGTH + END + b"hello",
+                               "BAD_TARGET"),
+    "target too long": (LINE.replace(b".asmx", b".asmx?" + b"x" * 8192) + HOST + LENGTH + END,
+                        "TARGET_TOO_LONG"),
+    "endless target": (b"GET /" + b"x" * 140_000, "TARGET_TOO_LONG"),
+    "no such method": (LINE.replace(b"POST", b"POSTT") + HOST + END, "METHOD_UNKNOWN"),
+    "method in lower case": (LINE.replace(b"POST", b"post") + HOST + END, "METHOD_UNKNOWN"),
+    "GET with a body": (LINE.replace(b"POST", b"GET") + HOST + LENGTH + END + b"hello",
+                        "BODY_UNEXPECTED"),
+    "GET with chunks": (LINE.replace(b"POST", b"GET") + HOST + CHUNKED + END + ZERO,
+                        "BODY_UNEXPECTED"),
     "two SOAPActions": (with_field(LENGTH + b"SOAPAction: a\r\nSOAPAction: b\r\n"), "BAD_FIELD"),
     "two Authorizations": (with_field(LENGTH + b"Authorization: a\r\nAuthorization: b\r\n"),
                            "BAD_FIELD"),
     "empty lines before": (b"\r\n\r\n\r\n" + with_field(LENGTH), "BAD_LINE_END"),
     "TLS to a plain port": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
                             "BAD_REQUEST_LINE"),
-    "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "BAD_REQUEST_LINE"),
+    "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "VERSION"),
 }
+STATUS = {"VERSION": 505, "METHOD": 405, "TARGET_TOO_LONG": 414, "METHOD_UNKNOWN": 501}
 CHUNKS = {
     "no size": b"\r\nhello\r\n" + ZERO,
     "size with 0x": b"0x5\r\nhello\r\n" + ZERO,
@@ -632,12 +685,24 @@ CHUNKS = {
     "chunk longer than its size": b"5\r\nhello!\r\n" + ZERO,
     "bare LF after the size": b"5\nhello\r\n" + ZERO,
     "bare LF after the data": b"5\r\nhello\n" + ZERO,
+    "blank before an extension": b"5 ;a\r\nhello\r\n" + ZERO,
+    "extension without name": b"5;=b\r\nhello\r\n" + ZERO,
+    "extension without value": b"5;a=\r\nhello\r\n" + ZERO,
+    "quote without end": b'5;a="\r\nhello\r\n' + ZERO,
+    "line end in a quote": b'5;a="b\r\nhello\r\n' + ZERO + b'"\r\n',
+    "size with an underscore": b"0_5\r\nhello\r\n" + ZERO,
+    "size of 64 bits": b"10000000000000005\r\nhello\r\n" + ZERO,
     "LF in an extension": b"5;a\n=b\r\nhello\r\n" + ZERO,
     "CR in an extension": b"5;a\rb\r\nhello\r\n" + ZERO,
     "endless extension": b"5;" + b"a" * 20_000,
     "bare LF at the end": b"5\r\nhello\r\n0\n\n",
     "trailer without colon": b"0\r\nnonsense\r\n\r\n",
     "folded trailer": b"0\r\nX: a\r\n b\r\n\r\n",
+    "trailer without name": b"0\r\n: a\r\n\r\n",
+    "blank before a trailer's colon": b"0\r\nX : a\r\n\r\n",
+    "NUL in a trailer": b"0\r\nX: a\0b\r\n\r\n",
+    "LF in a trailer": b"0\r\nX: a\nY: b\r\n\r\n",
+    "endless trailers": b"0\r\n" + b"X: a\r\n" * 2000,
 }
 
 
@@ -665,8 +730,7 @@ def refused_and_closed(lab, server, data, status, reason):
 @pytest.mark.parametrize("name", HEADS)
 def test_ambiguous_heads(lab, server, name):
     data, reason = HEADS[name]
-    status = 505 if name == "HTTP/2 preface" else 400
-    refused_and_closed(lab, server, data, status, "VERSION" if status == 505 else reason)
+    refused_and_closed(lab, server, data, STATUS.get(reason, 400), reason)
 
 
 @pytest.mark.parametrize("name", CHUNKS)
@@ -701,8 +765,8 @@ def test_what_is_not_ambiguous(lab, server):
             with_field(b"Content-Length: \t%d \t\r\n" % len(BODY), BODY),
             with_field(b"Content-Length: %05d\r\n" % len(BODY), BODY),
             with_field(b"TRANSFER-encoding: Chunked\r\n", soap.chunked(BODY, 7000)),
-            with_field(CHUNKED, b"%X;ext=\"a b\"\r\n%b\r\n000;x\r\nX-Trailer: dropped\r\n\r\n"
-                       % (len(BODY), BODY)),
+            with_field(CHUNKED, b"%X;ext=\"a\\\"b\" ; c; d\t= e\r\n" % len(BODY) + BODY +
+                       b"\r\n000;x\r\nX-Trailer: dropped\r\n\r\n"),
             b"\r\n" + with_field(b"Content-Length: %d\r\n" % len(BODY), BODY),
             with_field(b"Content-Length: %d\r\nX-Empty:\r\n" % len(BODY), BODY),
             LINE.replace(b"/_wmcs", b"https://LOCALHOST/_wmcs") + HOST +

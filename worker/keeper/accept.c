@@ -180,6 +180,7 @@ refuse(struct accept_result *r, enum auth_cause cause, const char *detail)
 /* One call of gss_accept_sec_context() and what it gave. */
 struct outcome {
 	OM_uint32 major, minor, flags, lifetime_s;
+	bool own; /* the binding that was tried is the connection's own */
 	gss_name_t name;
 	gss_OID mech; /* static memory of the library */
 };
@@ -268,6 +269,7 @@ make_identity(struct accept *a, gss_ctx_id_t ctx, const struct keytab *kt,
 	}
 	id->mech = MECH_KERBEROS;
 	id->bound = (o->flags & GSS_C_CHANNEL_BOUND_FLAG) != 0;
+	id->bound_before = id->bound && !o->own;
 	/* The library adds the clock skew that it allows. */
 	if (o->lifetime_s != GSS_C_INDEFINITE)
 		id->expires = clock_real_ns() / NS_PER_S + o->lifetime_s;
@@ -311,8 +313,8 @@ remember(struct accept *a, const struct exchange *x, struct accept_result *r)
 
 static void
 complete(struct accept *a, const struct exchange *x, const struct keytab *kt,
-	 const struct apreq *req, const struct outcome *o,
-	 struct accept_result *r)
+	 const struct accept_leg *leg, const struct apreq *req,
+	 const struct outcome *o, struct accept_result *r)
 {
 	if (o->mech == GSS_C_NO_OID || !gss_oid_equal(o->mech, gss_mech_krb5)) {
 		refuse(r, CAUSE_NO_MECH, "accepted by another mechanism");
@@ -320,6 +322,10 @@ complete(struct accept *a, const struct exchange *x, const struct keytab *kt,
 	}
 	if ((o->flags & GSS_C_ANON_FLAG) != 0) {
 		refuse(r, CAUSE_NO_MECH, "the client is anonymous");
+		return;
+	}
+	if (leg->must_bind && (o->flags & GSS_C_CHANNEL_BOUND_FLAG) == 0) {
+		refuse(r, CAUSE_NOT_BOUND, NULL);
 		return;
 	}
 	if (!remember(a, x, r))
@@ -333,24 +339,56 @@ complete(struct accept *a, const struct exchange *x, const struct keytab *kt,
 	r->cause = CAUSE_NONE;
 }
 
-/* Runs the library over one leg. */
+/* Runs the library over one leg, with one binding or none. */
 static void
-run(struct exchange *x, const struct keytab *kt, const struct accept_leg *leg,
-    struct outcome *o, gss_buffer_t reply)
+run(struct exchange *x, const struct keytab *kt, struct slice token,
+    struct slice binding, struct outcome *o, gss_buffer_t reply)
 {
 	struct gss_channel_bindings_struct cb = {0}; /* addresses: none */
-	gss_buffer_desc in = {.length = leg->token.len};
+	gss_buffer_desc in = {.length = token.len};
 
 	/* The library's types lack const; it writes neither. */
-	memcpy(&in.value, &leg->token.p, sizeof(in.value));
-	cb.application_data.length = leg->binding.len;
-	memcpy(&cb.application_data.value, &leg->binding.p,
+	memcpy(&in.value, &token.p, sizeof(in.value));
+	cb.application_data.length = binding.len;
+	memcpy(&cb.application_data.value, &binding.p,
 	       sizeof(cb.application_data.value));
 	*o = (struct outcome){.name = GSS_C_NO_NAME, .mech = GSS_C_NO_OID};
 	o->major = gss_accept_sec_context(
 	    &o->minor, &x->ctx, keytab_cred(kt), &in,
-	    leg->binding.len > 0 ? &cb : GSS_C_NO_CHANNEL_BINDINGS, &o->name,
+	    binding.len > 0 ? &cb : GSS_C_NO_CHANNEL_BINDINGS, &o->name,
 	    &o->mech, reply, &o->flags, &o->lifetime_s, NULL);
+}
+
+/*
+ * The same with each binding until one is not wrong.  The library looks at
+ * them last, when ticket and authenticator are good, so a stranger cannot make
+ * us try more than one; and its replay cache is off (ours is asked before and
+ * told after), so trying again is no replay.
+ */
+static void
+run_bindings(struct exchange *x, const struct keytab *kt,
+	     const struct accept_leg *leg, struct outcome *o,
+	     gss_buffer_t reply)
+{
+	bool again = x->ctx == GSS_C_NO_CONTEXT;
+	OM_uint32 minor;
+
+	if (leg->nbindings == 0) {
+		run(x, kt, leg->token, SLICE_LIT(""), o, reply);
+		return;
+	}
+	for (size_t i = 0; i < leg->nbindings; i++) {
+		if (i > 0) {
+			gss_delete_sec_context(&minor, &x->ctx,
+					       GSS_C_NO_BUFFER);
+			gss_release_buffer(&minor, reply);
+			gss_release_name(&minor, &o->name);
+		}
+		run(x, kt, leg->token, leg->binding[i], o, reply);
+		o->own = leg->own && i == 0;
+		if (!again || GSS_ROUTINE_ERROR(o->major) != GSS_S_BAD_BINDINGS)
+			return;
+	}
 }
 
 static void
@@ -368,11 +406,11 @@ step(struct accept *a, struct exchange *x, const struct keytab *kt,
 	if (req->kind == APREQ_FOUND)
 		x->seen[x->nseen++] =
 		    replay_hash(a->replay, req->authenticator);
-	run(x, kt, leg, &o, &r->token);
+	run_bindings(x, kt, leg, &o, &r->token);
 	if (GSS_ERROR(o.major))
 		explain(kt, req, &o, r);
 	else if ((o.major & GSS_S_CONTINUE_NEEDED) == 0)
-		complete(a, x, kt, req, &o, r);
+		complete(a, x, kt, leg, req, &o, r);
 	else if (r->token.length > 0)
 		r->outcome = AUTH_CONTINUE;
 	else

@@ -28,7 +28,10 @@ struct accept_leg {
 	unsigned slot;
 	uint64_t id;
 	bool first;
-	struct slice binding;
+	/* As in AUTH_STEP. */
+	bool must_bind, own;
+	size_t nbindings;
+	const struct slice *binding;
 	struct slice token;
 	uint64_t arrived_ns; /* clock_mono_ns() */
 	uint64_t timeout_ms; /* of the whole exchange */
@@ -45,7 +48,13 @@ struct accept_result {
 MUST_USE struct accept *accept_new(void);
 void accept_free(struct accept **a);
 
-/* One leg.  kt NULL: there is no keytab.  Blocks as long as the library does;
+/*
+ * One leg.  Each binding is tried until one is the client's; that is only
+ * possible while nothing is kept from an earlier leg.
+ * GAP: a client that sends its AP-REQ in a second leg of SPNEGO is only known
+ * by the first binding.
+ *
+ * kt NULL: there is no keytab.  Blocks as long as the library does;
  * without NTLM that is memory and krb5.conf only. */
 void accept_step(struct accept *a, const struct keytab *kt,
 		 const struct accept_leg *leg, struct accept_result *r);

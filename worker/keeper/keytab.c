@@ -262,6 +262,13 @@ keytab_entries(const struct keytab *kt)
 	return kt->n;
 }
 
+static void
+put_enctype(char *out, size_t size, krb5_enctype e)
+{
+	if (krb5_enctype_to_name(e, FALSE, out, size) != 0)
+		snprintf(out, size, "%d", e);
+}
+
 void
 keytab_text(const struct keytab *kt, char *out, size_t size)
 {
@@ -275,13 +282,61 @@ keytab_text(const struct keytab *kt, char *out, size_t size)
 	for (size_t i = 0; i < kt->n && !b.cut; i++) {
 		const struct entry *e = &kt->entry[i];
 
-		if (krb5_enctype_to_name(e->enctype, FALSE, enctype,
-					 sizeof(enctype)) != 0)
-			snprintf(enctype, sizeof(enctype), "%d", e->enctype);
+		put_enctype(enctype, sizeof(enctype), e->enctype);
 		sbuf_fmt(&b, "%s %u %s\n", e->name, e->kvno, enctype);
 	}
 	if (b.cut)
 		memcpy(out + b.len, more, sizeof(more));
+}
+
+static bool
+has_entry(const struct keytab *kt, const struct entry *e)
+{
+	for (size_t i = 0; kt != NULL && i < kt->n; i++)
+		if (kt->entry[i].kvno == e->kvno &&
+		    kt->entry[i].enctype == e->enctype &&
+		    strcmp(kt->entry[i].name, e->name) == 0)
+			return true;
+	return false;
+}
+
+/* Those of `of` that `in` lacks; the number of them. */
+static size_t
+put_missing(struct sbuf *b, const char *word, const struct keytab *of,
+	    const struct keytab *in)
+{
+	char enctype[64];
+	size_t n = 0;
+
+	for (size_t i = 0; of != NULL && i < of->n; i++) {
+		const struct entry *e = &of->entry[i];
+
+		if (has_entry(in, e))
+			continue;
+		put_enctype(enctype, sizeof(enctype), e->enctype);
+		sbuf_fmt(b, "%s%s %s kvno %u %s", b->len > 0 ? ", " : "",
+			 n == 0 ? word : "and", e->name, e->kvno, enctype);
+		n++;
+	}
+	return n;
+}
+
+bool
+keytab_diff(const struct keytab *old, const struct keytab *now, char *out,
+	    size_t size)
+{
+	static const char more[] = ", ...";
+	struct sbuf b;
+	size_t n;
+
+	BUG_ON(size < sizeof(more));
+	out[0] = '\0';
+	sbuf_init(&b, out, size - (sizeof(more) - 1));
+	n = put_missing(&b, "new:", now, old);
+	n += put_missing(&b, "gone:", old, now);
+	if (b.cut)
+		memcpy(out + b.len, more, sizeof(more));
+	return n > 0;
 }
 
 bool

@@ -33,6 +33,13 @@ size_t keytab_entries(const struct keytab *kt);
 /* "principal kvno enctype\n" for each entry; a last line "..." when out is
  * too small for all. */
 void keytab_text(const struct keytab *kt, char *out, size_t size);
+/*
+ * What came and what went between two keytabs (old NULL: all of it came), in
+ * words, cut when out is too small.  False, and out "", when both hold the same
+ * principals, versions and types.
+ */
+bool keytab_diff(const struct keytab *old, const struct keytab *now, char *out,
+		 size_t size);
 /* Is there a key for a service of HTTP? */
 bool keytab_has_http(const struct keytab *kt);
 

@@ -79,26 +79,6 @@ take_tls_key(struct keeper *k, const struct ipc_msg *m)
 	return 0;
 }
 
-static int
-keeper_on_msg(struct child *c UNUSED, struct ipc_msg *m)
-{
-	struct keeper *k = &keeper;
-
-	switch ((int)m->type) {
-	case IPC_PEER:
-		return take_peer(k, m);
-	case IPC_TLS_KEY:
-		return take_tls_key(k, m);
-	case IPC_KEYTAB:
-		fd_close(&k->next_keytab);
-		k->next_keytab = m->fd;
-		m->fd = -1;
-		return 0;
-	default:
-		return 0; /* a segment that the keeper has no use for */
-	}
-}
-
 /* --- Kerberos --------------------------------------------------------------
  */
 
@@ -135,20 +115,30 @@ keytab_event(struct child *c, const char *why, bool kept)
 	child_event(c, &e);
 }
 
-/* The keytab in force after this set: its own, or the last good one. */
-static struct keytab *
-load_keytab(struct child *c, struct keeper *k)
+/* Which keys came and went; not for the first keytab of a life. */
+static void
+tell_new(struct child *c, const struct keytab *old, const struct keytab *now)
 {
-	struct keytab *kt = NULL;
-	char why[512];
-	int r;
+	struct msg_event e = {.id = 1105};
+	char text[1024];
 
-	/* Also without a keytab: a later one must find its includes open. */
-	r = krb5conf_use(c->conf.krb5_config.s, why, sizeof(why));
-	if (k->next_keytab < 0)
-		return NULL;
-	if (r == 0)
-		kt = keytab_load(k->next_keytab, why, sizeof(why));
+	if (old == NULL)
+		return;
+	if (!keytab_diff(old, now, text, sizeof(text)))
+		snprintf(text, sizeof(text),
+			 "the same principals, versions and types");
+	log_info("new keytab: %s", text);
+	e.detail = slice_of(text);
+	child_event(c, &e);
+}
+
+/* The keytab of next_keytab, or with a fault the one in force. */
+static struct keytab *
+open_keytab(struct child *c, struct keeper *k)
+{
+	char why[512];
+	struct keytab *kt = keytab_load(k->next_keytab, why, sizeof(why));
+
 	fd_close(&k->next_keytab);
 	if (kt == NULL) {
 		keytab_event(c, why, k->kt != NULL);
@@ -158,6 +148,71 @@ load_keytab(struct child *c, struct keeper *k)
 		log_warn("the keytab has no key for HTTP/<name>: clients that "
 			 "ask for that service are refused");
 	return kt;
+}
+
+/* The keytab in force after this set: its own, or the last good one. */
+static struct keytab *
+load_keytab(struct child *c, struct keeper *k)
+{
+	char why[512], diff[64];
+	struct keytab *kt;
+
+	/* Also without a keytab: a later one must find its includes open. */
+	if (krb5conf_use(c->conf.krb5_config.s, why, sizeof(why)) != 0 &&
+	    k->next_keytab >= 0) {
+		fd_close(&k->next_keytab);
+		keytab_event(c, why, k->kt != NULL);
+		return k->kt;
+	}
+	if (k->next_keytab < 0)
+		return NULL;
+	kt = open_keytab(c, k);
+	/* A reload for another reason is no news. */
+	if (kt != k->kt && keytab_diff(k->kt, kt, diff, sizeof(diff)))
+		tell_new(c, k->kt, kt);
+	return kt;
+}
+
+/* Between sets: the file has changed.  Nothing that is under way notices: a
+ * leg is one turn, and no exchange holds a key. */
+static void
+change_keytab(struct child *c, struct keeper *k, int *fd)
+{
+	struct keytab *old = k->kt;
+
+	k->next_keytab = *fd;
+	*fd = -1;
+	k->kt = open_keytab(c, k);
+	relays_use(k->relays, k->kt, k->keys);
+	if (k->kt != old) {
+		tell_new(c, old, k->kt);
+		keytab_free(&old);
+	}
+	send_status(c, k->kt);
+}
+
+static int
+keeper_on_msg(struct child *c, struct ipc_msg *m)
+{
+	struct keeper *k = &keeper;
+
+	switch ((int)m->type) {
+	case IPC_PEER:
+		return take_peer(k, m);
+	case IPC_TLS_KEY:
+		return take_tls_key(k, m);
+	case IPC_KEYTAB:
+		fd_close(&k->next_keytab);
+		k->next_keytab = m->fd;
+		m->fd = -1;
+		return 0;
+	case IPC_KEYTAB_NEWS:
+		if (k->relays != NULL)
+			change_keytab(c, k, &m->fd);
+		return 0;
+	default:
+		return 0; /* a segment that the keeper has no use for */
+	}
 }
 
 /* --- the child's life ------------------------------------------------------

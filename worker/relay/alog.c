@@ -132,6 +132,7 @@ alog_method(const struct exchange *x)
 	case HTTP_POST:
 		return "POST";
 	case HTTP_OTHER:
+	case HTTP_UNKNOWN:
 		break;
 	}
 	return "";

@@ -13,6 +13,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "worker/relay/client.h"
+#include "worker/relay/date.h"
 #include "worker/relay/out.h"
 #include "worker/relay/upstream.h"
 
@@ -66,6 +67,7 @@ static void
 answer_put_head(struct client *c, const struct http_reply *r, struct out *o)
 {
 	struct exchange *x = c->x;
+	bool dated = false;
 
 	out_str(o, "HTTP/1.1 ");
 	out_u64(o, (uint64_t)r->status);
@@ -77,11 +79,14 @@ answer_put_head(struct client *c, const struct http_reply *r, struct out *o)
 
 		if (http_fate_reply(f) != FATE_PASS)
 			continue;
+		dated |= f->id == FIELD_DATE;
 		out_slice(o, f->name);
 		out_put(o, ": ", 2);
 		out_slice(o, f->value);
 		out_put(o, "\r\n", 2);
 	}
+	if (!dated) /* RFC 9110 6.6.1 */
+		out_str(o, date_line(clock_real_ns()));
 	out_str(o, "X-RMS-Request-Id: ");
 	out_str(o, x->id);
 	out_str(o, "\r\n");

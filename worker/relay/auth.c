@@ -22,7 +22,7 @@
 #include "worker/relay/tls.h"
 
 #define AUTH_BUCKETS	1024  /* a power of two */
-#define AUTH_BODY_MAX	66560 /* of AUTH_STEP in ipc_msgs.def */
+#define AUTH_BODY_MAX	67584 /* of AUTH_STEP in ipc_msgs.def */
 #define AUTH_DETAIL_MAX 512
 
 /* Clients with an exchange at the keeper, by its number. */
@@ -137,15 +137,18 @@ auth_send(struct client *c, struct slice token)
 	size_t len;
 	int r;
 
-	if (c->wire.ssl != NULL)
-		m.binding = (struct slice){(const char *)binding,
-					   tls_binding(c->wire.ssl, binding)};
-	len = msg_auth_step_pack(&m, auth_body, sizeof(auth_body));
-
-	if (len == 0) {
+	if (token.len > MSG_TOKEN_BYTES_MAX) {
 		auth_fail(c, CAUSE_TOO_LARGE, SLICE_LIT(""));
 		return;
 	}
+	len = c->wire.ssl == NULL ? 0 : tls_binding(c->wire.ssl, binding);
+	if (len > 0) {
+		m.binding[0] = (struct slice){(const char *)binding, len};
+		m.nbindings = 1;
+		m.own = true;
+	}
+	len = msg_auth_step_pack(&m, auth_body, sizeof(auth_body));
+	BUG_ON(len == 0); /* AUTH_BODY_MAX */
 	if (first) {
 		c->auth_id = ++auth_last_id;
 		auth_link(c);

@@ -12,11 +12,19 @@
 #include "worker/relay/http.h"
 
 enum {
-	CH_SIZE = 0, /* hex digits */
-	CH_EXT,	     /* after the digits, up to CR */
-	CH_SIZE_LF,  /* LF of the size line */
-	CH_DATA,     /* c->left bytes */
-	CH_DATA_CR,  /* CR LF behind them */
+	CH_SIZE = 0,   /* hex digits */
+	CH_EXT,	       /* behind ";" of an extension: its name is next */
+	CH_EXT_NAME,   /* within the name */
+	CH_EXT_NEXT,   /* white space behind it: "=" or ";" is next */
+	CH_EXT_IS,     /* behind "=": the value is next */
+	CH_EXT_VALUE,  /* within one that is a token */
+	CH_EXT_QUOTED, /* within one that is a quoted string */
+	CH_EXT_PAIR,   /* behind a backslash in it */
+	CH_EXT_DONE,   /* behind it: the next extension, or CR */
+	CH_EXT_GAP,    /* white space there: the next extension */
+	CH_SIZE_LF,    /* LF of the size line */
+	CH_DATA,       /* c->left bytes */
+	CH_DATA_CR,    /* CR LF behind them */
 	CH_DATA_LF,
 	CH_TRAILER,    /* first character of a trailer line */
 	CH_FIELD_NAME, /* name of a trailer field */
@@ -47,15 +55,71 @@ chunk_text(char ch)
 }
 
 static bool
+chunk_blank(char ch)
+{
+	return ch == ' ' || ch == '\t';
+}
+
+static bool
+chunk_to(struct chunk *c, int state)
+{
+	c->state = state;
+	return true;
+}
+
+/* Behind a name or a value: what may follow is the same but for "=". */
+static bool
+chunk_ext_ends(struct chunk *c, char ch, int blank)
+{
+	if (ch == ';')
+		return chunk_to(c, CH_EXT);
+	if (chunk_blank(ch))
+		return chunk_to(c, blank);
+	return ch == '\r' && chunk_to(c, CH_SIZE_LF);
+}
+
+/*
+ * RFC 9112 7.1.1: *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted ) ] ),
+ * but no white space between the size and the first ";", which is where
+ * others were deceived about the size.
+ */
+static bool
 chunk_ext_char(struct chunk *c, char ch)
 {
+	bool token = http_is_token((struct slice){&ch, 1});
+
 	if (++c->line > CHUNK_LINE_MAX || ++c->exts > CHUNK_EXTS_MAX)
 		return false;
-	if (ch == '\r') {
-		c->state = CH_SIZE_LF;
-		return true;
+	switch (c->state) {
+	case CH_EXT:
+		return token ? chunk_to(c, CH_EXT_NAME) : chunk_blank(ch);
+	case CH_EXT_NAME:
+		if (ch == '=')
+			return chunk_to(c, CH_EXT_IS);
+		return token || chunk_ext_ends(c, ch, CH_EXT_NEXT);
+	case CH_EXT_NEXT:
+		if (ch == '=')
+			return chunk_to(c, CH_EXT_IS);
+		return chunk_blank(ch) || (ch == ';' && chunk_to(c, CH_EXT));
+	case CH_EXT_IS:
+		if (ch == '"')
+			return chunk_to(c, CH_EXT_QUOTED);
+		return token ? chunk_to(c, CH_EXT_VALUE) : chunk_blank(ch);
+	case CH_EXT_VALUE:
+		return token || chunk_ext_ends(c, ch, CH_EXT_GAP);
+	case CH_EXT_QUOTED:
+		if (ch == '"')
+			return chunk_to(c, CH_EXT_DONE);
+		if (ch == '\\')
+			return chunk_to(c, CH_EXT_PAIR);
+		return chunk_text(ch);
+	case CH_EXT_PAIR:
+		return chunk_text(ch) && chunk_to(c, CH_EXT_QUOTED);
+	case CH_EXT_DONE:
+		return chunk_ext_ends(c, ch, CH_EXT_GAP);
+	default: /* CH_EXT_GAP */
+		return chunk_blank(ch) || (ch == ';' && chunk_to(c, CH_EXT));
 	}
-	return chunk_text(ch);
 }
 
 static bool
@@ -115,6 +179,14 @@ chunk_step(struct chunk *c, char ch)
 	case CH_SIZE:
 		return ++c->line <= CHUNK_LINE_MAX && chunk_size_char(c, ch);
 	case CH_EXT:
+	case CH_EXT_NAME:
+	case CH_EXT_NEXT:
+	case CH_EXT_IS:
+	case CH_EXT_VALUE:
+	case CH_EXT_QUOTED:
+	case CH_EXT_PAIR:
+	case CH_EXT_DONE:
+	case CH_EXT_GAP:
 		return chunk_ext_char(c, ch);
 	case CH_SIZE_LF:
 		c->state = c->left > 0 ? CH_DATA : CH_TRAILER;

@@ -1,8 +1,8 @@
 /*
  * chunk: the chunked transfer coding (RFC 9112 7.1), read strictly.
  *
- * Extensions are bounded and thrown away; trailers are bounded, checked as
- * fields are, and thrown away.  Pure: bytes in, runs of body bytes out.
+ * Extensions and trailers are bounded, checked by their grammar, and thrown
+ * away.  Pure: bytes in, runs of body bytes out.
  */
 #ifndef RMS_CHUNK_H
 #define RMS_CHUNK_H

@@ -154,6 +154,18 @@ forward_put_fields(struct out *o, const struct conf *conf,
 	}
 }
 
+/* RFC 9110 7.6.3: a gateway names itself.  What an intermediary before us said
+ * of itself is not ours to vouch for, and stays here. */
+static void
+forward_put_via(struct out *o, const char *pseudonym)
+{
+	if (pseudonym[0] == '\0')
+		return;
+	out_str(o, "Via: 1.1 ");
+	out_str(o, pseudonym);
+	out_str(o, "\r\n");
+}
+
 static void
 forward_put_head(struct client *c, struct out *o, const struct relay_cred *cred)
 {
@@ -174,6 +186,7 @@ forward_put_head(struct client *c, struct out *o, const struct relay_cred *cred)
 	forward_put_safe(o, w->c->conf.header_role.s,
 			 server_role_name(x->role));
 	forward_put_fields(o, &w->c->conf, &x->req);
+	forward_put_via(o, w->c->conf.cloud_via.s);
 	out_str(o, "X-RMS-Request-Id: ");
 	out_str(o, x->id);
 	if (x->req.framing == HTTP_CHUNKED) {

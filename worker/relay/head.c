@@ -119,7 +119,9 @@ client_try_head(struct client *c)
 		break;
 	}
 	if (have > client_head_max(c)) {
-		client_refuse_head(c, REASON_HEAD_TOO_LARGE);
+		client_refuse_head(c, c->scan.line == 0
+					  ? REASON_TARGET_TOO_LONG
+					  : REASON_HEAD_TOO_LARGE);
 		return true;
 	}
 	return false;

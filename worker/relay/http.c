@@ -388,6 +388,17 @@ http_is_authority(struct slice s)
 	return port.len == 0 || str_u64(port, UINT16_MAX, &n) == 0;
 }
 
+/* The forms that belong to one method each, and right with it (RFC 9112 3.2.3,
+ * 3.2.4).  Nobody can be served by either here. */
+static bool
+http_is_foreign_form(const struct http_req *r)
+{
+	if (slice_is(r->method_text, "OPTIONS"))
+		return slice_is(r->target, "*");
+	return slice_is(r->method_text, "CONNECT") &&
+	       http_is_authority(r->target);
+}
+
 /* origin-form or absolute-form (RFC 9112 3.2); splits path and query. */
 static enum reason
 http_parse_target(struct http_req *r, struct slice *authority_r)
@@ -397,7 +408,12 @@ http_parse_target(struct http_req *r, struct slice *authority_r)
 	size_t skip = 0;
 
 	*authority_r = (struct slice){NULL, 0};
-	if (!http_all(t.p, t.len, C_PATH))
+	if (t.len > HTTP_TARGET_MAX)
+		return REASON_TARGET_TOO_LONG;
+	if (http_is_foreign_form(r))
+		return REASON_METHOD;
+	if (!http_all(t.p, t.len, C_PATH) ||
+	    slice_is(r->method_text, "CONNECT"))
 		return REASON_BAD_TARGET;
 	if (t.len >= 7 && slice_iis((struct slice){t.p, 7}, "http://"))
 		skip = 7;
@@ -428,13 +444,19 @@ http_parse_target(struct http_req *r, struct slice *authority_r)
 static enum http_method
 http_method_of(struct slice m)
 {
+	static const char *const other[] = {"PUT",     "DELETE", "OPTIONS",
+					    "CONNECT", "TRACE",	 "PATCH"};
+
 	if (slice_is(m, "POST"))
 		return HTTP_POST;
 	if (slice_is(m, "GET"))
 		return HTTP_GET;
 	if (slice_is(m, "HEAD"))
 		return HTTP_HEAD;
-	return HTTP_OTHER;
+	for (size_t i = 0; i < ARRAY_LEN(other); i++)
+		if (slice_is(m, other[i]))
+			return HTTP_OTHER;
+	return HTTP_UNKNOWN;
 }
 
 /* method SP target SP HTTP/1.x, exactly one space each (RFC 9112 3). */
@@ -591,6 +613,9 @@ http_parse_req(struct http_req *r, const char *p, size_t len,
 		why = http_req_host(r, &g, authority);
 	if (why == REASON_OK)
 		why = http_req_framing(r, &g);
+	if (why == REASON_OK && r->framing != HTTP_NO_BODY &&
+	    (r->method == HTTP_GET || r->method == HTTP_HEAD))
+		why = REASON_BODY_UNEXPECTED;
 	if (why == REASON_OK)
 		why = http_req_singles(&g);
 	if (why == REASON_OK)

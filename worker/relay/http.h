@@ -52,7 +52,16 @@ enum http_scan_result {
 enum http_scan_result http_scan(struct http_scan *s, const char *p, size_t len,
 				size_t *len_r);
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OTHER };
+/* Longest request target: RFC 9112 3 recommends lines of 8000 at the least. */
+#define HTTP_TARGET_MAX 8192
+
+enum http_method {
+	HTTP_GET,
+	HTTP_HEAD,
+	HTTP_POST,
+	HTTP_OTHER,   /* another one of the IANA's common ones: 405 */
+	HTTP_UNKNOWN, /* 501 */
+};
 
 enum http_framing {
 	HTTP_NO_BODY,

@@ -99,6 +99,8 @@ local_check(struct client *c, enum path_kind kind)
 {
 	const struct exchange *x = c->x;
 
+	if (x->req.method == HTTP_UNKNOWN)
+		return REASON_METHOD_UNKNOWN;
 	if (kind == PATH_BAD)
 		return REASON_BAD_TARGET;
 	if (kind == PATH_UNKNOWN)

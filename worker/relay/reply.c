@@ -8,8 +8,10 @@
  */
 #include "worker/relay/reply.h"
 
+#include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "worker/relay/client.h"
+#include "worker/relay/date.h"
 
 #define REPLY_RETRY_AFTER_S 5 /* of 503: a keeper or token hiccup is over */
 
@@ -29,9 +31,11 @@ reply_phrase(int status)
 	    {408, "Request Timeout"},
 	    {411, "Length Required"},
 	    {413, "Content Too Large"},
+	    {414, "URI Too Long"},
 	    {417, "Expectation Failed"},
 	    {431, "Request Header Fields Too Large"},
 	    {500, "Internal Server Error"},
+	    {501, "Not Implemented"},
 	    {502, "Bad Gateway"},
 	    {503, "Service Unavailable"},
 	    {504, "Gateway Timeout"},
@@ -92,6 +96,15 @@ reply_text(struct sbuf *b, const struct exchange *x,
 	sbuf_fmt(b, "\r\nFault of: %s. Request %s.\r\n", row->fault, x->id);
 }
 
+/* RFC 9110 10.2.1; of "*" and an authority what the server has at all. */
+static const char *
+reply_allow(const struct http_req *r)
+{
+	return r->path.len == 0 || service_takes_post(r->path)
+		   ? "POST, GET, HEAD"
+		   : "GET, HEAD";
+}
+
 static void
 reply_head(struct sbuf *b, struct client *c, int status, const char *type,
 	   size_t len, bool keep)
@@ -100,8 +113,9 @@ reply_head(struct sbuf *b, struct client *c, int status, const char *type,
 
 	sbuf_fmt(b,
 		 "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-		 "X-RMS-Request-Id: %s\r\nCache-Control: no-store\r\n",
-		 status, reply_phrase(status), type, len, x->id);
+		 "X-RMS-Request-Id: %s\r\nCache-Control: no-store\r\n%s",
+		 status, reply_phrase(status), type, len, x->id,
+		 date_line(clock_real_ns()));
 	if (!keep)
 		sbuf_str(b, "Connection: close\r\n");
 	else if (x->req.minor == 0)
@@ -116,9 +130,7 @@ reply_head(struct sbuf *b, struct client *c, int status, const char *type,
 	if (status == 503)
 		sbuf_fmt(b, "Retry-After: %d\r\n", REPLY_RETRY_AFTER_S);
 	if (status == 405)
-		sbuf_fmt(b, "Allow: %s\r\n",
-			 service_takes_post(x->req.path) ? "POST, GET, HEAD"
-							 : "GET, HEAD");
+		sbuf_fmt(b, "Allow: %s\r\n", reply_allow(&x->req));
 	sbuf_str(b, "\r\n");
 }
 

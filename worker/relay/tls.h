@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "shm/base/bug.h"
+#include "shm/msg.h"
 #include "worker/relay/wire.h"
 
 struct listener;
@@ -22,7 +23,7 @@ struct relay;
 MUST_USE int tls_server_ctx(struct relay *w, struct listener *l, char *err,
 			    size_t err_size);
 /* "tls-server-end-point:" and a hash of at most 64 bytes. */
-#define TLS_BINDING_MAX 96
+#define TLS_BINDING_MAX MSG_BINDING_BYTES_MAX
 /* Channel binding of a server's connection, from the certificate that it was
  * shown.  Its length; 0: none. */
 size_t tls_binding(SSL *ssl, uint8_t out[TLS_BINDING_MAX]);

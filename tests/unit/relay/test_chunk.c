@@ -264,6 +264,43 @@ test_controls_in_extension(void **state)
 }
 
 static void
+test_extension_grammar(void **state)
+{
+	static const char *const good[] = {
+	    "1;a",
+	    "1;a=b",
+	    "1;a;b=c;d",
+	    "1; a",
+	    "1;\ta \t= b",
+	    "1;a = \"\"",
+	    "1;a=\"b\\\"c\"",
+	    "1;a=\"\xc3\xa4;=\"",
+	    "1;a=\"b\" ; c",
+	    "1;a ;b",
+	    "1;a=b\t;c",
+	};
+	static const char *const bad[] = {
+	    "1;",	"1;;",	      "1;=b",	 "1;a=",
+	    "1;a=;b",	"1;a b",      "1;a=b c", "1;a=\"",
+	    "1;a=\"\\", "1;a=\"b\"c", "1;a ",	 "1;a=b ",
+	    "1;a,b",	"1;\"a\"",    "1 ;a",	 "1;a=\"b\\\x01\"",
+	    "1;a==b",	"1;a=b=c",
+	};
+	char t[64];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		snprintf(t, sizeof(t), "%s\r\nx\r\n0\r\n\r\n", good[i]);
+		gives(t, "x");
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		snprintf(t, sizeof(t), "%s\r\nx\r\n0\r\n\r\n", bad[i]);
+		if (decode(t) != CHUNK_BAD)
+			fail_msg("%s is taken", bad[i]);
+	}
+}
+
+static void
 test_data_end(void **state)
 {
 	(void)state;
@@ -410,6 +447,7 @@ main(void)
 	    cmocka_unit_test(test_bare_cr),
 	    cmocka_unit_test(test_line_end_in_extension),
 	    cmocka_unit_test(test_controls_in_extension),
+	    cmocka_unit_test(test_extension_grammar),
 	    cmocka_unit_test(test_data_end),
 	    cmocka_unit_test(test_trailers),
 	    cmocka_unit_test(test_line_bound),

@@ -120,9 +120,29 @@ test_methods(void **state)
 	assert_int_equal(r.method, HTTP_HEAD);
 	/* methods are case-sensitive (RFC 9110 9.1) */
 	accepted(parse("post / HTTP/1.1\r\nHost: h\r\n\r\n"));
-	assert_int_equal(r.method, HTTP_OTHER);
+	assert_int_equal(r.method, HTTP_UNKNOWN);
 	accepted(parse("M-SEARCH! / HTTP/1.1\r\nHost: h\r\n\r\n"));
+	assert_int_equal(r.method, HTTP_UNKNOWN);
+	accepted(parse("PUT / HTTP/1.1\r\nHost: h\r\n\r\n"));
 	assert_int_equal(r.method, HTTP_OTHER);
+}
+
+/* RFC 9110 9.3.1: no meaning, and a way to smuggle. */
+static void
+test_body_of_a_read(void **state)
+{
+	(void)state;
+	refused(parse("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"),
+		BODY_UNEXPECTED);
+	refused(parse("HEAD / HTTP/1.0\r\nContent-Length: 5\r\n\r\n"),
+		BODY_UNEXPECTED);
+	refused(parse("GET / HTTP/1.1\r\nHost: h\r\n"
+		      "Transfer-Encoding: chunked\r\n\r\n"),
+		BODY_UNEXPECTED);
+	accepted(
+	    parse("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"));
+	accepted(
+	    parse("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"));
 }
 
 static void
@@ -535,9 +555,13 @@ test_targets(void **state)
 		if (why != REASON_BAD_TARGET && why != REASON_BAD_HOST)
 			fail_msg("%s: %s", bad[i], reason_row(why)->name);
 	}
-	refused(parse("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"),
-		BAD_TARGET);
-	refused(parse("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), BAD_TARGET);
+	/* right, but not for us; and each form with its own method only */
+	refused(parse("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"), METHOD);
+	refused(parse("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), METHOD);
+	refused(parse("CONNECT h/ HTTP/1.1\r\nHost: h\r\n\r\n"), BAD_TARGET);
+	refused(parse("CONNECT /a HTTP/1.1\r\nHost: h\r\n\r\n"), BAD_TARGET);
+	refused(parse("CONNECT * HTTP/1.1\r\nHost: h\r\n\r\n"), BAD_TARGET);
+	refused(parse("OPTIONS h:443 HTTP/1.1\r\nHost: h\r\n\r\n"), BAD_TARGET);
 	accepted(parse("GET //a?b?c=/d HTTP/1.1\r\nHost: h\r\n\r\n"));
 	is(r.path, "//a");
 	is(r.query, "b?c=/d");
@@ -640,6 +664,24 @@ test_host_length(void **state)
 }
 
 /* ---- bounds ------------------------------------------------------------- */
+
+static void
+test_target_bound(void **state)
+{
+	static char t[HTTP_TARGET_MAX + 64];
+
+	(void)state;
+	for (size_t more = 0; more < 2; more++) {
+		size_t n = HTTP_TARGET_MAX + more - 1;
+		int len = snprintf(t, sizeof(t), "GET /");
+
+		memset(t + len, 'a', n);
+		snprintf(t + (size_t)len + n, sizeof(t) - (size_t)len - n,
+			 " HTTP/1.1\r\nHost: h\r\n\r\n");
+		assert_int_equal(parse(t),
+				 more ? REASON_TARGET_TOO_LONG : REASON_OK);
+	}
+}
 
 /* n field lines more than the Host line. */
 static enum reason
@@ -894,6 +936,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    T(post),
 	    T(methods),
+	    T(body_of_a_read),
+	    T(target_bound),
 	    T(persistence),
 	    T(soap_action_empty),
 	    T(intermediary),

@@ -176,6 +176,7 @@ sample(size_t nsids)
 	assert_non_null(id);
 	id->mech = MECH_KERBEROS;
 	id->bound = true;
+	id->bound_before = true;
 	id->expires = UINT64_C(1893456000);
 	id->kvno = 7;
 	id->enctype = 18;
@@ -238,7 +239,7 @@ an_identity_comes_back_whole(void **state)
 		out = unpacked(packed(in));
 		assert_non_null(out);
 		assert_int_equal(out->mech, MECH_KERBEROS);
-		assert_true(out->bound);
+		assert_true(out->bound && out->bound_before);
 		assert_true(out->expires == in->expires);
 		assert_string_equal(out->principal, in->principal);
 		assert_string_equal(out->spn, in->spn);
@@ -297,7 +298,7 @@ fields_that_cannot_be_are_refused(void **state)
 	body[LACK_AT] = LACK_SIGNATURE; /* and yet there are SIDs */
 	assert_null(unpacked(n));
 	n = packed(id);
-	body[1] = 2; /* bound */
+	body[1] = 3; /* bound */
 	assert_null(unpacked(n));
 	body[1] = 1;
 	body[16] = '\0'; /* inside of the principal */

@@ -174,8 +174,14 @@ an_event_and_a_seen_account_come_back(void **state)
 static void
 authentication_comes_back(void **state)
 {
-	struct msg_auth_step st = {5000, 1, S("tls-server-end-point:x"),
-				   S("\x60\x82token")},
+	struct msg_auth_step st = {.deadline_ms = 5000,
+				   .first = 1,
+				   .must_bind = true,
+				   .own = true,
+				   .nbindings = 2,
+				   .binding = {S("tls-server-end-point:x"),
+					       S("tls-server-end-point:y")},
+				   .token = S("\x60\x82token")},
 			     st_r;
 	struct msg_auth_reply ok = {AUTH_OK,  CAUSE_NONE, 80000,
 				    S("tok"), S(""),	  S("identity")},
@@ -190,7 +196,10 @@ authentication_comes_back(void **state)
 	ROUND(auth_step, st, st_r);
 	assert_int_equal(st_r.deadline_ms, 5000);
 	assert_int_equal(st_r.first, 1);
-	assert_true(slice_eq(st_r.binding, st.binding));
+	assert_true(st_r.must_bind && st_r.own);
+	assert_int_equal(st_r.nbindings, 2);
+	assert_true(slice_eq(st_r.binding[0], st.binding[0]));
+	assert_true(slice_eq(st_r.binding[1], st.binding[1]));
 	assert_true(slice_eq(st_r.token, st.token));
 	ROUND(auth_reply, ok, rep_r);
 	assert_int_equal(rep_r.outcome, AUTH_OK);
@@ -274,6 +283,7 @@ values_out_of_range_are_refused(void **state)
 	struct msg_peer peer = {ROLE_MAX, 0, 1};
 	struct msg_accuse acc = {ROLE_MAX, 0, 1, S("")};
 	struct msg_seen seen = {.mech = MECH_CERT + 1};
+	static const char text[MSG_TOKEN_BYTES_MAX + 1];
 	struct msg_auth_step st = {.first = 2};
 	struct msg_sign sign = {.op = SIGN_ECDSA + 1};
 	struct msg_sign_reply sr = {true, S("")};
@@ -306,6 +316,19 @@ values_out_of_range_are_refused(void **state)
 	REFUSED(seen, seen);
 	seen = (struct msg_seen){.nsids = 1, .lack = LACK_SIGNATURE};
 	REFUSED(seen, seen);
+	REFUSED(auth_step, st);
+	st = (struct msg_auth_step){.own = true};
+	REFUSED(auth_step, st);
+	st = (struct msg_auth_step){.nbindings = 1};
+	REFUSED(auth_step, st);
+	st.binding[0] = (struct slice){text, MSG_BINDING_BYTES_MAX + 1};
+	REFUSED(auth_step, st);
+	st.binding[0].len--;
+	n = msg_auth_step_pack(&st, body, sizeof(body));
+	assert_int_equal(msg_auth_step_unpack(&st, body, n), 0);
+	body[7] = MSG_BINDINGS_MAX + 1;
+	assert_int_equal(msg_auth_step_unpack(&st, body, n), -EPROTO);
+	st = (struct msg_auth_step){.token = {text, MSG_TOKEN_BYTES_MAX + 1}};
 	REFUSED(auth_step, st);
 	REFUSED(sign, sign);
 	sign.op = 0;
