@@ -74,11 +74,11 @@ a_child_tells_only_what_is_its_own(void **state)
 		uint32_t id;
 		enum role role;
 	} theirs[] = {
-	    {1102, ROLE_CLOUD}, {1104, ROLE_RELAY},  {2000, ROLE_RELAY},
-	    {2101, ROLE_CLOUD}, {2102, ROLE_CLOUD},  {2104, ROLE_RELAY},
-	    {2106, ROLE_RELAY}, {3000, ROLE_RELAY},  {3100, ROLE_CLOUD},
-	    {3105, ROLE_CLOUD}, {3106, ROLE_RELAY},  {3107, ROLE_RELAY},
-	    {3108, ROLE_RELAY}, {3109, ROLE_KEEPER},
+	    {1102, ROLE_CLOUD}, {1104, ROLE_RELAY}, {1105, ROLE_KEEPER},
+	    {2000, ROLE_RELAY}, {2101, ROLE_CLOUD}, {2102, ROLE_CLOUD},
+	    {2104, ROLE_RELAY}, {2106, ROLE_RELAY}, {3000, ROLE_RELAY},
+	    {3100, ROLE_CLOUD}, {3105, ROLE_CLOUD}, {3106, ROLE_RELAY},
+	    {3107, ROLE_RELAY}, {3108, ROLE_RELAY}, {3109, ROLE_KEEPER},
 	};
 	size_t allowed = 0;
 
