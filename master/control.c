@@ -44,6 +44,7 @@ struct client {
 	LIST_ENTRY(client) link;
 	struct control *owner;
 	int fd;
+	int given; /* descriptor that came with the request; -1 none */
 	struct ucred peer;
 	bool may_change;
 	struct event *ev_read, *ev_write;
@@ -92,6 +93,7 @@ client_free(void *arg)
 		event_free(c->ev_write);
 	loop_timer_free(&c->timer);
 	fd_close(&c->fd);
+	fd_close(&c->given);
 	if (c->req != NULL)
 		str_wipe(c->req, c->req_len);
 	free(c->req);
@@ -161,11 +163,12 @@ client_put_reply(struct client *c, const char *json, size_t len)
 		client_end(c);
 }
 
+/* more: further lines, JSON strings with commas between; NULL none. */
 static void
-reply_error(struct client *c, int e, const char *text,
-	    const struct conf_errors *errors)
+reply_error_more(struct client *c, int e, const char *text,
+		 const struct conf_errors *errors, const char *more)
 {
-	char mem[32768];
+	char mem[32768 + CONTROL_LINES_MAX];
 	struct sbuf b;
 	struct json j;
 	const char *name = strerrorname_np(e);
@@ -184,9 +187,21 @@ reply_error(struct client *c, int e, const char *text,
 		     i++)
 			json_str(&j, NULL, errors->text[i]);
 		json_array_end(&j);
+	} else if (more != NULL) {
+		json_array(&j, "lines");
+		sbuf_str(&b, more);
+		json_array_end(&j);
 	}
 	json_object_end(&j);
+	BUG_ON(b.cut);
 	client_put_reply(c, b.p, b.len);
+}
+
+static void
+reply_error(struct client *c, int e, const char *text,
+	    const struct conf_errors *errors)
+{
+	reply_error_more(c, e, text, errors, NULL);
 }
 
 /* --- the verbs --------------------------------------------------------- */
@@ -254,7 +269,7 @@ client_answer_call(struct client *c, struct control_call *call)
 	if (r == 0)
 		client_put_reply(c, mem, len);
 	else
-		reply_error(c, -r, call->err, call->errors);
+		reply_error_more(c, -r, call->err, call->errors, call->lines);
 	free(mem);
 }
 
@@ -284,6 +299,7 @@ client_run(struct client *c, const struct control_request *req)
 	}
 	call->m = o->m;
 	call->req = req;
+	call->fd = c->given;
 	name_author(c, &call->author);
 	client_answer_call(c, call);
 	if (call->follow && !c->dead) {
@@ -291,6 +307,7 @@ client_run(struct client *c, const struct control_request *req)
 		o->nfollowers++;
 	}
 	free(call->errors);
+	free(call->lines);
 	free(call);
 }
 
@@ -313,6 +330,8 @@ client_answer(struct client *c)
 	else if (req.verb->change &&
 		 supervise_is_draining(c->owner->m->supervise))
 		reply_error(c, EBUSY, "the connector is stopping", NULL);
+	else if (c->given >= 0 && req.verb->id != CONTROL_servers_import)
+		reply_error(c, EPROTO, "this verb takes no descriptor", NULL);
 	else if (control_request_flag(&req, "follow") &&
 		 c->owner->nfollowers >= CONTROL_FOLLOWERS_MAX)
 		reply_error(
@@ -321,6 +340,7 @@ client_answer(struct client *c)
 	else
 		client_run(c, &req);
 	str_wipe(c->req, c->req_len);
+	fd_close(&c->given); /* it may be large, and a peer slow to read */
 	if (!c->dead)
 		client_send(c);
 }
@@ -359,17 +379,51 @@ control_settle(struct control *o, const struct conf_errors *wrong)
 
 /* --- requests ---------------------------------------------------------- */
 
+/*
+ * A request may bring one descriptor.  There is room for no second one in a
+ * message: the kernel closes it and says so.
+ */
+static int
+client_take_fd(struct client *c, struct msghdr *m)
+{
+	struct cmsghdr *h = CMSG_FIRSTHDR(m);
+	int fd = -1;
+
+	if (h != NULL && h->cmsg_level == SOL_SOCKET &&
+	    h->cmsg_type == SCM_RIGHTS && h->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&fd, CMSG_DATA(h), sizeof(fd));
+	if ((m->msg_flags & MSG_CTRUNC) == 0 && (fd < 0 || c->given < 0)) {
+		if (fd >= 0)
+			c->given = fd;
+		return 0;
+	}
+	fd_close(&fd);
+	return -1;
+}
+
 /* IO on behalf of the peer: >0 bytes, 0 nothing now, -1 the end. */
 static ssize_t
 client_recv(struct client *c, void *p, size_t len)
 {
+	union {
+		struct cmsghdr align;
+		char mem[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {.iov_base = p, .iov_len = len};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control.mem,
+			   /* CMSG_SPACE would let a second one in */
+			   .msg_controllen = CMSG_LEN(sizeof(int))};
 	ssize_t n;
 
 	do
-		n = recv(c->fd, p, len, MSG_DONTWAIT);
+		n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
 		return 0;
+	if (n >= 0 && client_take_fd(c, &m) != 0)
+		return -1;
 	return n <= 0 ? -1 : n;
 }
 
@@ -502,6 +556,7 @@ control_on_accept(evutil_socket_t lfd, short what, void *arg)
 	}
 	c->owner = o;
 	c->fd = fd;
+	c->given = -1;
 	buf_init(&c->out, CONTROL_REPLY_MAX + 4);
 	LIST_INSERT_HEAD(&o->clients, c, link);
 	/* The others wait in the socket's queue until one of us ends. */

@@ -15,14 +15,19 @@
 #include "master/store.h"
 #include "shm/base/json.h"
 
+#define CONTROL_LINES_MAX 40960
+
 struct control_call {
 	struct master *m;
 	const struct control_request *req;
 	struct store_author author;
+	int fd; /* that came with the request, borrowed; -1 none */
 	struct json json;
 	bool follow; /* the verb asks for events to be sent on */
 	bool wait;   /* the reply goes out with the rollout's end */
 	struct conf_errors *errors; /* of a refused reload, owned */
+	char *lines; /* of a refused import: JSON strings with commas between,
+		      * below CONTROL_LINES_MAX bytes; owned */
 	char err[MASTER_ERR];
 };
 

@@ -9,6 +9,9 @@
  *		JSON object: {"ok":true, ...} or {"ok":false,
  *		"error":"what, why, what would do", "code":"ENOENT"}.
  *
+ * The request of `servers import` brings one descriptor (SCM_RIGHTS) with its
+ * bytes, see control_bulk.h; no other does.
+ *
  * `events` with follow=1 goes on sending replies, one per event, until the
  * client closes.  The verbs and their arguments are in control_verbs.def; the
  * members of each reply are in docs/CONTROL.md.

@@ -1,6 +1,9 @@
 """The list of authorized servers: changes, guards, files of them, many."""
 
+import array
 import json
+import os
+import socket
 
 import pytest
 
@@ -103,9 +106,8 @@ def test_the_last_one_stays(lab):
 # ---- pages ------------------------------------------------------------------------
 
 def test_a_page_says_where_the_next_one_begins(lab):
-    from socket import AF_UNIX, socket
     def ask(*words):
-        with socket(AF_UNIX) as connection:
+        with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(lab.env["RMSCTL_SOCKET"])
             body = b"".join(w.encode() + b"\0" for w in words)
             connection.sendall(len(body).to_bytes(4, "little") + body)
@@ -122,3 +124,152 @@ def test_a_page_says_where_the_next_one_begins(lab):
     assert seen == [f"{EXCHANGE}{i}" for i in range(5)] and turns == 3
     assert ask("servers list", "limit=5")["next"] is None
     assert ask("servers list", "limit=x")["code"] == "EINVAL"
+
+
+# ---- files of them ------------------------------------------------------------------
+
+HEAD = "subject,role,name,note,expires\n"
+
+
+def imported(lab, text, *arguments, name="-"):
+    return ctl(lab, "servers", "import", *arguments, name, input=text)
+
+
+def test_a_file_becomes_one_change(lab, tmp_path):
+    before = generation(lab)
+    text = HEAD + f'{EXCHANGE},exchange,Exchange Servers,"a, b",\r\n' \
+        f'{EXCHANGE}1,sharepoint,"Köln ""West""",,2099-01-01\n' \
+        'exch01$@LAB.TEST,fci,,"two\nlines",\n'
+    ended(imported(lab, text, "--dry-run"), OK, "Would be: 3 added", f"+ {EXCHANGE}: exchange")
+    assert generation(lab) == before and not entries(lab)
+    path = tmp_path / "our servers.csv"
+    path.write_text(text)
+    ended(ctl(lab, "servers", "import", str(path)), OK, "3 added, 0 changed", "In force in 1")
+    assert generation(lab) == before + 1
+    told = [e for e in lab.new("EVENT_LOG") if e["id"] == 1004]
+    assert len(told) == 1 and told[0]["accounts_total"] == 3
+    assert [(e["name"], e["note"]) for e in entries(lab)] == [
+        ("Exchange Servers", "a, b"), ('Köln "West"', ""), ("", "two lines")]
+    ended(ctl(lab, "servers", "import", str(path)), OK, "0 added", "3 as they were")
+    assert generation(lab) == before + 1
+
+
+def test_all_faults_at_once_and_nothing_done(lab):
+    before = generation(lab)
+    done = ended(imported(lab, HEAD + f"{EXCHANGE},exchange,,,\n"
+                          "no realm,fci,,,\n"
+                          f"{EXCHANGE}2,king,,,\n"
+                          f'{EXCHANGE}3,fci,"open,,\n'), REFUSED,
+                 "stdin:3: \"no realm\" has no realm", "stdin:4: there is no role",
+                 "stdin:5: the quote of a field is never closed", "nothing was changed")
+    assert "stdin:2:" not in done.stderr
+    ended(imported(lab, HEAD + f"{EXCHANGE},exchange,,,\n{EXCHANGE},fci,,,\n"), REFUSED,
+          "stdin:3: the subject is that of line 2")
+    many = HEAD + "".join(f"x{i},fci,,,\n" for i in range(500))
+    told = ended(imported(lab, many), REFUSED, "stdin:2: ", "500 of the entries").stderr
+    assert 50 < len(told.splitlines()) < 501
+    ended(ctl(lab, "servers", "import", "/nonexistent/file"), USAGE, "No such file")
+    ended(imported(lab, "subject;role\n"), REFUSED, "stdin:1: ", "semicolons")
+    assert generation(lab) == before and not entries(lab)
+
+
+def test_a_file_meets_a_list(lab):
+    ended(ctl(lab, "servers", "add", "-r", "fci", "--note", "old", EXCHANGE), OK)
+    ended(ctl(lab, "servers", "add", "-r", "fci", f"{EXCHANGE}1"), OK)
+    number = entries(lab)[0]["entry"]
+    text = HEAD + f"{EXCHANGE},sharepoint,,,\n{EXCHANGE}2,fci,,,\n"
+    ended(imported(lab, text), REFUSED, f"stdin:2: {EXCHANGE} is entry {number} already, with "
+          "another role", "--update")
+    ended(imported(lab, text, "--update"), OK, "1 added, 1 changed, 0 removed")
+    assert subjects(lab) == {EXCHANGE: "sharepoint", f"{EXCHANGE}1": "fci", f"{EXCHANGE}2": "fci"}
+    assert entries(lab)[0]["entry"] == number
+    ended(imported(lab, text, "--replace", "--dry-run"), OK, f"- {EXCHANGE}1: fci",
+          "Would be: 0 added, 0 changed, 1 removed")
+    ended(imported(lab, text, "--replace"), OK, "1 removed, 2 as they were")
+    assert subjects(lab) == {EXCHANGE: "sharepoint", f"{EXCHANGE}2": "fci"}
+
+
+def test_guards_of_a_file(lab):
+    ended(ctl(lab, "servers", "add", "-r", "fci", EXCHANGE), OK)
+    before = generation(lab)
+    # by nothing at all, and by what nobody is let in by
+    for text in (HEAD, HEAD + f"{EXCHANGE}1,fci,,,2001-01-01\n"):
+        ended(imported(lab, text, "--replace"), REFUSED, "no server could use", "--force")
+        assert "no server could use" in lab.event(2120)["reason"]
+    wide = HEAD + f"{USERS},exchange,,,\nS-1-0x1-0,exchange,,,\n"
+    ended(imported(lab, wide), REFUSED, "is Domain Users:", "and 1 more like it", "--force")
+    ended(imported(lab, wide, "--dry-run"), OK, "Would need --force: ")
+    assert generation(lab) == before and subjects(lab) == {EXCHANGE: "fci"}
+    assert not [e for e in lab.new("EVENT_LOG") if e["id"] == 2121]
+    ended(imported(lab, wide, "--force"), OK, "Forced: ")
+    assert lab.event(2121)["account"] == USERS
+    ended(imported(lab, wide), OK, "2 as they were")
+    ended(imported(lab, HEAD, "--replace", "--force"), OK, "0 servers on the list")
+    assert lab.event(2003)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_export_is_what_import_takes(lab, form):
+    text = HEAD + f'{EXCHANGE},exchange,"Exchange, all ""of"" them", blanks ,\n' \
+        f"S-1-0x5-32-555,sharepoint,Köln,=1+1,2099-01-01T12:34:56Z\n" \
+        'CONTOSO\\FS01$,fci,,,2001-01-01\n"cert:CN=exch01,O=Contoso",fci,,,\n'
+    ended(imported(lab, text), OK, "4 added", "1 of the file's entries have expired")
+    before = [{k: v for k, v in e.items() if k not in ("entry", "added")} for e in entries(lab)]
+    exported = ctl(lab, "servers", "export", "--format", form)
+    assert exported.returncode == OK
+    if form == "csv":
+        assert exported.stdout.count("\n") == 5
+    else:
+        assert len(json.loads(exported.stdout)) == 4
+    ended(imported(lab, HEAD, "--replace", "--force"), OK)
+    ended(imported(lab, exported.stdout), OK, "4 added")
+    after = [{k: v for k, v in e.items() if k not in ("entry", "added")} for e in entries(lab)]
+    assert after == before
+    assert ctl(lab, "servers", "export", "--format", form).stdout == exported.stdout
+
+
+def test_a_hundred_thousand(lab, tmp_path):
+    """Seconds on a quiet machine; here it matters that it all comes to an end
+    and is in force as one."""
+    count = 100_000
+    path = tmp_path / "many.csv"
+    path.write_text(HEAD + "".join(f"{DOMAIN}-{10000 + i},{('fci', 'sharepoint')[i % 2]},"
+                                   f"Server {i},made for a test,\n" for i in range(count)))
+    ended(ctl(lab, "servers", "import", str(path)), OK, f"{count} added")
+    assert lab.status()["table"]["entries"] == count
+    listed = ended(ctl(lab, "servers", "list"), OK).stdout
+    assert f"{DOMAIN}-10000 " in listed and f"{DOMAIN}-{10000 + count - 1} " in listed
+    told = json.loads(ended(ctl(lab, "--json", "servers", "list"), OK).stdout)
+    assert len(told["servers"]) == count
+    ended(ctl(lab, "servers", "import", "--replace", "-",
+              input=ctl(lab, "servers", "export").stdout), OK, f"{count} as they were")
+    ended(imported(lab, HEAD + f"{EXCHANGE},fci,,,\n", "--replace"), OK, f"{count} removed")
+
+
+def test_a_descriptor_only_where_it_belongs(lab, tmp_path):
+    def ask(words, descriptors):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(lab.env["RMSCTL_SOCKET"])
+            body = b"".join(w.encode() + b"\0" for w in words)
+            connection.sendmsg([len(body).to_bytes(4, "little") + body],
+                               [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                                 array.array("i", descriptors))] if descriptors else [])
+            try:
+                with connection.makefile("rb") as file:
+                    size = file.read(4)
+                    return json.loads(file.read(int.from_bytes(size, "little"))) if size else None
+            except ConnectionResetError:
+                return None
+    def held():
+        return len(os.listdir(f"/proc/{lab.status()['pid']}/fd"))
+    path = tmp_path / "file"
+    path.write_text("x" * 100)
+    with open(path, "rb") as file:
+        before, number = held(), file.fileno()
+        words = ("servers import", "mode=add", "from=x")
+        assert "not sealed" in ask(words, [number])["error"]
+        assert ask(words, [])["code"] == "EPROTO"
+        assert ask(words[:1], [number])["code"] == "EINVAL"
+        assert ask(("status",), [number])["code"] == "EPROTO"
+        assert ask(words, [number, number]) is None  # cut off
+        assert held() == before

@@ -30,6 +30,7 @@
 
 struct conn {
 	int fd;
+	int give;  /* descriptor to send along, borrowed; -1 none */
 	bool full; /* the request did not fit */
 	size_t args;
 	size_t len; /* of the request, without its length */
@@ -67,7 +68,7 @@ conn_new(const char *verb)
 
 	if (c == NULL)
 		return NULL;
-	c->fd = -1;
+	c->fd = c->give = -1;
 	c->args = 1;
 	put(c, verb, strlen(verb) + 1);
 	return c;
@@ -146,16 +147,45 @@ open_socket(struct conn *c, const char *path, char *err)
 	return 0;
 }
 
+void
+conn_fd(struct conn *c, int fd)
+{
+	c->give = fd;
+}
+
+/* One send, with the descriptor beside its first byte. */
+static ssize_t
+send_with(int fd, const char *data, size_t len, int give)
+{
+	union {
+		struct cmsghdr head;
+		char mem[CMSG_SPACE(sizeof(int))];
+	} control = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)),
+			      .cmsg_level = SOL_SOCKET,
+			      .cmsg_type = SCM_RIGHTS}};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)data,
+			    .iov_len = len};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (give >= 0) {
+		memcpy(CMSG_DATA(&control.head), &give, sizeof(give));
+		m.msg_control = control.mem;
+		m.msg_controllen = sizeof(control.mem);
+	}
+	return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
 static int
-send_all(int fd, const char *data, size_t len)
+send_all(int fd, const char *data, size_t len, int give)
 {
 	while (len > 0) {
-		ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+		ssize_t n = send_with(fd, data, len, give);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
+		give = -1;
 		data += n;
 		len -= (size_t)n;
 	}
@@ -181,7 +211,7 @@ conn_send(struct conn *c, const char *path, char err[CONN_ERR_MAX])
 				   offsetof(struct conn, head) + 4,
 			       "one run of bytes");
 		r = send_all(c->fd, (char *)c + offsetof(struct conn, head),
-			     sizeof(le) + c->len);
+			     sizeof(le) + c->len, c->give);
 		/* EPIPE: refused before it was read; the reply tells why. */
 		if (r == -EPIPE || r == -ECONNRESET)
 			r = 0;

@@ -26,6 +26,9 @@ void conn_free(struct conn **c);
  * of conn_send(). */
 void conn_arg(struct conn *c, const char *name, const char *value);
 
+/* Sends fd along, borrowed until conn_send() has returned. */
+void conn_fd(struct conn *c, int fd);
+
 /* Connects and sends, then wipes the request.  0 or -errno. */
 MUST_USE int conn_send(struct conn *c, const char *path,
 		       char err[CONN_ERR_MAX]);

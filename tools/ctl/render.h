@@ -10,6 +10,7 @@
 void render_servers_list(struct ctl *c, const json_t *reply);
 void render_servers_update(struct ctl *c, const json_t *reply);
 void render_servers_add(struct ctl *c, const json_t *reply);
+void render_servers_import(struct ctl *c, const json_t *reply);
 void render_servers_remove(struct ctl *c, const json_t *reply);
 void render_credentials_list(struct ctl *c, const json_t *reply);
 void render_credentials_add(struct ctl *c, const json_t *reply);
@@ -21,6 +22,8 @@ void render_explain(struct ctl *c, const json_t *reply);
 /* One event; with what would do when `remedy`. */
 void render_event(struct ctl *c, const json_t *event, bool remedy);
 
+/* How far a new list has come, a line. */
+void render_reach(struct ctl *c, const json_t *reply);
 /* Everything, then what is wrong. */
 void render_status(struct ctl *c, const json_t *reply);
 /*

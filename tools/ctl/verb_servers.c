@@ -118,9 +118,8 @@ verb_servers_list(struct ctl *c)
 	return r;
 }
 
-/* How far the new list has come. */
-static void
-put_reach(struct ctl *c, const json_t *reply)
+void
+render_reach(struct ctl *c, const json_t *reply)
 {
 	uint64_t n = jget_u64(reply, "relays");
 
@@ -153,7 +152,7 @@ render_servers_add(struct ctl *c, const json_t *reply)
 	text_put(c->out, jget_str(reply, "subject"));
 	fprintf(c->out, " may use the connector with the role %s.\n",
 		jget_str(reply, "role"));
-	put_reach(c, reply);
+	render_reach(c, reply);
 	put_warning(c, warning);
 }
 
@@ -172,7 +171,7 @@ render_servers_update(struct ctl *c, const json_t *reply)
 	if (expires[0] != '\0')
 		fprintf(c->out, " until %.19s UTC", expires);
 	fputs(".\n", c->out);
-	put_reach(c, reply);
+	render_reach(c, reply);
 	put_warning(c, jget_str(reply, "warning"));
 }
 
@@ -322,7 +321,7 @@ render_servers_remove(struct ctl *c, const json_t *reply)
 	text_put(c->out, jget_str(reply, "subject"));
 	fprintf(c->out, ", %s) is removed; its next request is refused.\n",
 		jget_str(reply, "role"));
-	put_reach(c, reply);
+	render_reach(c, reply);
 	if (left == 0)
 		fputs("The list is empty now: no server can use the "
 		      "connector.\n",
