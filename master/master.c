@@ -25,6 +25,7 @@
 
 #include "master/control.h"
 #include "master/event.h"
+#include "master/keyuse.h"
 #include "master/listen.h"
 #include "master/logfile.h"
 #include "master/master_keytab.h"
@@ -434,8 +435,9 @@ master_init(struct master *m, const char *conf_path, const struct conf *conf,
 	m->events = event_log_new();
 	m->seen = seen_new(SEEN_MAX);
 	m->trouble = trouble_new();
+	m->keyuse = keyuse_new(m->started_ns);
 	if (m->loop == NULL || m->events == NULL || m->seen == NULL ||
-	    m->trouble == NULL) {
+	    m->trouble == NULL || m->keyuse == NULL) {
 		snprintf(err, MASTER_ERR, "out of memory");
 		return EX_OSERR;
 	}
@@ -482,6 +484,7 @@ master_fini(struct master *m)
 	master_state_close(m);
 	seen_free(&m->seen);
 	trouble_free(&m->trouble);
+	keyuse_free(&m->keyuse);
 	event_log_free(&m->events);
 	fd_close(&m->event_fd);
 	loop_free(&m->loop);

@@ -22,6 +22,7 @@ struct event;
 struct event_log;
 struct ipc_msg;
 struct keytab_watch;
+struct keyuse;
 struct loop;
 struct loop_timer;
 struct proc;
@@ -73,6 +74,7 @@ struct master {
 	struct trouble *trouble;
 	bool keytab_told; /* 3109 came since the keeper's last READY */
 	struct keytab_watch *keytab_watch;
+	struct keyuse *keyuse;
 	struct loop_timer *keytab_timer;
 
 	/* the last reports of keeper and cloud agent */

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "master/event.h"
+#include "master/keyuse.h"
 #include "master/refusal.h"
 #include "master/rollout.h"
 #include "master/seen.h"
@@ -89,7 +90,8 @@ on_ready(struct master *m, struct proc *p, const struct msg_set *set)
 			     2100);
 	/* The keeper tells 3109, when there is reason to, before READY. */
 	if (p->role == ROLE_KEEPER && !m->keytab_told)
-		trouble_over_all(m->trouble, 3109);
+		trouble_over(m->trouble, stats_row_index(p->role, p->slot),
+			     3109);
 	if (p->role == ROLE_KEEPER)
 		m->keytab_told = false;
 	rollout_look(m->rollout);
@@ -160,7 +162,7 @@ note_trouble(struct master *m, struct proc *p, const struct msg_event *in)
 		trouble_over_all(m->trouble, 3106);
 		trouble_over_all(m->trouble, 3107);
 	} else if (in->id == 1105) {
-		trouble_over_all(m->trouble, 3109);
+		trouble_over(m->trouble, row, 3109);
 	} else if (in->id == 3109) {
 		m->keytab_told = true;
 	}
@@ -294,6 +296,7 @@ on_body(struct master *m, struct proc *p, const struct ipc_msg *msg)
 		struct msg_seen seen;
 		struct msg_cloud_status cloud;
 		struct msg_keeper_status keeper;
+		struct msg_key_use use;
 	} u;
 	int r = -1;
 
@@ -326,6 +329,10 @@ on_body(struct master *m, struct proc *p, const struct ipc_msg *msg)
 		r = msg_keeper_status_unpack(&u.keeper, msg->body, msg->len);
 		if (r == 0)
 			on_keeper_status(m, &u.keeper);
+	} else if (msg->type == IPC_KEY_USE) {
+		r = msg_key_use_unpack(&u.use, msg->body, msg->len);
+		if (r == 0)
+			keyuse_add(m->keyuse, &u.use);
 	}
 	return r;
 }

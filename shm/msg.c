@@ -174,6 +174,15 @@ msg_auth_reply_holds(const struct msg_auth_reply *m)
 	F(u64, took_ns) F(slice, token) F(slice, detail) F(slice, identity)
 MSG_FLAT(auth_reply, AUTH_REPLY_FIELDS, msg_auth_reply_holds(m_r));
 
+#define KEY_USE_FIELDS(F) \
+	F(str, principal) \
+	F(u32, kvno)      \
+	F(i32, enctype)   \
+	F(u64, count) F(u64, first_ns) F(u64, last_ns) F(u64, life_s)
+MSG_FLAT(key_use, KEY_USE_FIELDS,
+	 m_r->principal[0] != '\0' && m_r->count > 0 &&
+	     m_r->first_ns <= m_r->last_ns);
+
 #define SIGN_FIELDS(F) F(u32, index) F(enum, op) F(slice, data) F(u64, key)
 MSG_FLAT(sign, SIGN_FIELDS, m_r->op >= SIGN_RSA_RAW && m_r->op <= SIGN_ECDSA);
 

@@ -149,6 +149,16 @@ struct msg_keeper_status {
 	struct slice text; /* "principal kvno enctype\n" ... */
 };
 
+/* --- KEY_USE: tickets of one key since the last of these --------------- */
+struct msg_key_use {
+	char principal[512]; /* of the service */
+	uint32_t kvno;	     /* 0: the ticket has none */
+	int32_t enctype;
+	uint64_t count;
+	uint64_t first_ns, last_ns; /* CLOCK_REALTIME */
+	uint64_t life_s; /* the longest that a ticket had still to live */
+};
+
 /* --- AUTH_STEP ------------------------------------------------------- */
 #define MSG_BINDINGS_MAX 8
 /* "tls-server-end-point:" and the largest hash that there is. */
@@ -247,6 +257,7 @@ MSG_DECLARE(event)
 MSG_DECLARE(seen)
 MSG_DECLARE(cloud_status)
 MSG_DECLARE(keeper_status)
+MSG_DECLARE(key_use)
 MSG_DECLARE(auth_step)
 MSG_DECLARE(auth_reply)
 MSG_DECLARE(sign)

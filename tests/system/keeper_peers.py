@@ -114,15 +114,7 @@ class Kdc:
 
     def write_keytab(self, name, entries):
         """A keytab of (principal, kvno, enctype, key)."""
-        out = b"\5\2"
-        for principal, kvno, enctype, key in entries:
-            parts = principal.split("/")
-            e = struct.pack(">H", len(parts)) + counted(REALM)
-            e += b"".join(counted(p) for p in parts)
-            e += struct.pack(">IIBHH", 1, 0, kvno & 255, enctype, len(key)) + key
-            e += struct.pack(">I", kvno)
-            out += struct.pack(">i", len(e)) + e
-        return self.write(f"{name}.keytab", out)
+        return self.write(f"{name}.keytab", keytab_bytes(REALM, entries))
 
     def write(self, name, data):
         path = f"{self.dir}/{name}"
@@ -134,6 +126,19 @@ class Kdc:
         """A token made by a client whose clock is off, "-6m"."""
         return bytes.fromhex(self.run(sys.executable, __file__, SERVICE,
                                       **faketime_env(offset)).decode())
+
+
+def keytab_bytes(realm, entries):
+    """A keytab of (principal, kvno, enctype, key)."""
+    out = b"\5\2"
+    for principal, kvno, enctype, key in entries:
+        parts = principal.split("/")
+        e = struct.pack(">H", len(parts)) + counted(realm)
+        e += b"".join(counted(p) for p in parts)
+        e += struct.pack(">IIBHH", 1, 0, kvno & 255, enctype, len(key)) + key
+        e += struct.pack(">I", kvno)
+        out += struct.pack(">i", len(e)) + e
+    return out
 
 
 def counted(text):

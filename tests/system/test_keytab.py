@@ -1,12 +1,14 @@
 """The life of a keytab: it changes under load, holds keys of many names,
 versions and realms, and `rmsctl keytab` says what is in it and what is wrong."""
 
+import json
 import os
 import threading
 
 import pytest
 
 import kdc as kdc_module
+import keeper_peers
 import negotiate
 import soap
 from conftest import using
@@ -129,8 +131,181 @@ def test_bad_file_leaves_the_last_good_keytab(own, how, words):
     own.wait_replaced("keeper", 0, pid)
     with own.client() as client:
         assert ask(client, ticket(own)).status == 200
+    assert troubles(own, 3109)
     assert len([e for e in own.new("EVENT_LOG") if e["id"] == 3109]) == 1
     if how == "directory":
         os.rmdir(path)
     put(path, good)
     assert wait_until(lambda: not troubles(own, 3109), 10, 0.05)
+
+
+# ---- rmsctl keytab --------------------------------------------------------------
+
+
+def keytab(lab, *options, status=0, **env):
+    """The JSON of `rmsctl keytab`, which must end with this status."""
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("KRB5")}
+    result = lab.rmsctl("--json", "keytab", *options, check=False, env={**environment, **env})
+    assert result.returncode == status, result.stdout + result.stderr
+    return json.loads(result.stdout)
+
+
+def entry(facts, principal, kvno):
+    return next(e for e in facts["entries"]
+                if (e["principal"], e["kvno"]) == (principal, kvno))
+
+
+def test_a_good_keytab(own):
+    with own.client() as client:
+        assert ask(client, ticket(own)).status == 200
+    facts = keytab(own)
+    now = version(own)
+    assert facts["problems"] == [] and facts["file"] == own.env["KEYTAB"]
+    assert len(facts["entries"]) == facts["keeper_entries"]
+    assert entry(facts, LOCALHOST, now)["enctype"] == 18
+    # Without tickets of the caller a service of the keytab asks.
+    [realm] = facts["realms"]
+    assert realm["realm"] == "LAB.TEST" and realm["asked_as"].startswith("HTTP/")
+    assert abs(realm["clock_ahead_ms"]) <= realm["clock_within_ms"] + 1
+    assert {"principal": LOCALHOST, "kvno": now, "enctype": 18} in facts["issued"]
+    assert sorted(facts["names"]) == ["connector.lab.test", "localhost"]
+    # With tickets, these.
+    [realm] = keytab(own, KRB5CCNAME=own.env["KRB5CCNAME_SHAREPOINT"])["realms"]
+    assert realm["asked_as"] == "sp01$@LAB.TEST"
+    assert keytab(own, "--local").get("realms") is None
+    text = own.rmsctl("keytab").stdout
+    assert "Nothing is wrong." in text and "issued" in text and "its clock is" in text, text
+
+
+def test_tickets_are_counted_for_each_key(private_lab):
+    """All that were let in since the start, each once."""
+    own = private_lab()
+
+    def uses():
+        return keytab(own, "--local")["use"]
+
+    def all_counted():
+        return sum(u["tickets"] for u in uses()) == own.counters()["auth_ok"]
+
+    now = version(own)
+    with own.client() as client:
+        for _ in range(5):
+            assert ask(client, ticket(own)).status == 200
+    assert wait_until(all_counted, 10, 0.1), (uses(), own.counters())
+    assert {u["enctype"] for u in uses()} == {18}
+    assert {(u["principal"], u["kvno"]) for u in uses()} <= {
+        (e["principal"], e["kvno"]) for e in keytab(own)["entries"]}
+    last = max(u["last"] for u in uses())
+    # A keeper that ends takes nothing of it along.
+    pid = own.kill("keeper")
+    own.wait_replaced("keeper", 0, pid)
+    with own.client() as client:
+        assert ask(client, fresh_ticket(own, own.dir, "fresh")).status == 200
+    assert wait_until(all_counted, 10, 0.1), (uses(), own.counters())
+    [newest] = [u for u in uses() if u["principal"] == LOCALHOST and u["kvno"] == now]
+    assert newest["last"] > last and newest["longest_life_s"] > 86400
+
+
+def test_kdc_that_cannot_be_asked(own, tmp_path):
+    """The local half works, says so, and nothing is wrong for that."""
+    with open(own.env["KRB5_CONFIG"], encoding="ascii") as file:
+        text = file.read()
+    (tmp_path / "krb5.conf").write_text(
+        text.replace(f"127.0.0.1:{own.ports['kdc']}", "127.0.0.1:9"))
+    facts = keytab(own, KRB5_CONFIG=str(tmp_path / "krb5.conf"))
+    assert facts["entries"] and not facts["problems"] and not facts["issued"]
+    [note] = [n for n in facts["notes"] if n.startswith("not asked")]
+    assert "LAB.TEST" in note and "KDC" in note
+
+
+def with_keytab(lab, data):
+    """This keytab comes into force."""
+    told = lambda: len([e for e in lab.new("EVENT_LOG") if e["id"] == 1105])
+    before = told()
+    put(lab.env["KEYTAB"], data)
+    assert wait_until(lambda: told() > before, 10, 0.05)
+
+
+@pytest.fixture
+def again(own):
+    """Puts the keytab back."""
+    with open(own.env["KEYTAB"], "rb") as file:
+        data = file.read()
+    yield data
+    put(own.env["KEYTAB"], data)
+    entries = len(keytab_entries(data))
+    assert wait_until(lambda: own.status()["keeper"]["entries"] == entries, 10, 0.05)
+
+
+def keytab_entries(data):
+    """The records of a keytab, each with its length."""
+    out, at = [], 2
+    while at < len(data):
+        size = int.from_bytes(data[at:at + 4], "big", signed=True)
+        out.append(data[at:at + 4 + abs(size)])
+        at += 4 + abs(size)
+    return out
+
+
+def one(lines, *words):
+    found = [l for l in lines if all(w in l for w in words)]
+    assert len(found) == 1, lines
+    return found[0]
+
+
+def test_rc4_only(own, again):
+    rc4 = keeper_peers.keytab_bytes("LAB.TEST", [("HTTP/old.lab.test", 4, 23, os.urandom(16))])
+    with_keytab(own, again + rc4[2:])
+    line = one(keytab(own, "--local", status=4)["problems"], "RC4")
+    assert "HTTP/old.lab.test@LAB.TEST" in line and "AES" in line
+    status = own.rmsctl("status", check=False)
+    assert status.returncode == 4 and "HTTP/old.lab.test@LAB.TEST" in status.stdout
+    line = one(keytab(own, status=4)["problems"], "issues no ticket")
+    assert "HTTP/old.lab.test@LAB.TEST" in line and "setspn" in line
+
+
+def test_duplicates(own, again):
+    record = keytab_entries(again)[0]
+    with_keytab(own, again + record)
+    assert "the same key" in one(keytab(own, "--local", status=4)["problems"], "twice")
+    other = bytearray(record)
+    other[-5] ^= 1  # of the key: a version of four bytes follows
+    with_keytab(own, again + bytes(other))
+    assert "different keys" in one(keytab(own, "--local", status=4)["problems"], "twice")
+
+
+def test_no_key_for_a_name_of_the_certificate(own, again):
+    rest = [e for e in keytab_entries(again) if b"connector.lab.test" not in e]
+    with_keytab(own, again[:2] + b"".join(rest))
+    line = one(keytab(own, "--local", status=4)["problems"], "HTTP/connector.lab.test")
+    assert "cannot log on" in line
+    host = keeper_peers.keytab_bytes("LAB.TEST", [("host/localhost", 1, 18, os.urandom(32))])
+    with_keytab(own, host)
+    assert one(keytab(own, "--local", status=4)["problems"], "any HTTP/<name>")
+
+
+def test_key_that_the_kdc_has_changed(own):
+    """Its newest version is not in the keytab; then it is, beside the old."""
+    name = "HTTP/connector.lab.test"
+    old = version(own, name + "@LAB.TEST")
+    own.kdc.admin(f"cpw -randkey {name}\n")
+    line = one(keytab(own, status=4)["problems"], name)
+    assert f"kvno {old + 1}" in line and f"newest in the keytab is kvno {old}" in line
+    own.kdc.admin(f"ktadd -norandkey -k {own.env['KEYTAB']} {name}\n")
+    own.event(1105, seconds=10)
+    facts = keytab(own)
+    note = one(facts["notes"], f"old key: {name}@LAB.TEST kvno {old}")
+    assert "keep it until it is unused for 1 d" in note or "for 7 d" in note, note
+
+
+@pytest.mark.parametrize("offset, words", [
+    ("-90s", ["behind", "at five minutes"]), ("+6m", ["ahead of", "CLOCK_SKEW"])])
+def test_clock_of_the_host_is_wrong(own, offset, words):
+    facts = keytab(own, status=4, **keeper_peers.faketime_env(offset))
+    line = one(facts["problems"], "clock")
+    assert all(w in line for w in words), line
+    [realm] = facts["realms"]
+    seconds = {"-90s": 90, "+6m": -360}[offset]
+    # The wrong clock itself is only so exact: it began when the process did.
+    off = abs(realm["clock_ahead_ms"] - seconds * 1000)
+    assert off <= realm["clock_within_ms"] + 500, realm

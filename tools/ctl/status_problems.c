@@ -91,6 +91,55 @@ check_processes(struct problems *p, const json_t *list)
 		add(p, "no relay serves: requests wait until one does");
 }
 
+/* Lengths of the principal and of the type in "PRINCIPAL KVNO TYPE"; false
+ * when it is not one ("...": there were too many). */
+static bool
+split_key(const char *line, size_t *name_r, const char **type_r)
+{
+	*name_r = strcspn(line, " ");
+	*type_r = strrchr(line, ' ');
+	return *type_r != NULL && *type_r > line + *name_r;
+}
+
+/* Has this principal an AES key, or was it looked at before entry `at`? */
+static bool
+is_settled(const json_t *list, size_t at, const char *line, size_t len)
+{
+	const char *other, *type;
+	const json_t *o;
+	size_t i, n;
+
+	json_array_foreach(list, i, o)
+	{
+		other = json_is_string(o) ? json_string_value(o) : "";
+		if (!split_key(other, &n, &type) || n != len ||
+		    memcmp(other, line, len) != 0)
+			continue;
+		if (i < at || strncmp(type + 1, "aes", 3) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The keytab's weak side; all of it is `rmsctl keytab`. */
+static void
+check_keys(struct problems *p, const json_t *list)
+{
+	const char *line, *type;
+	const json_t *o;
+	size_t i, len;
+
+	json_array_foreach(list, i, o)
+	{
+		line = json_is_string(o) ? json_string_value(o) : "";
+		if (split_key(line, &len, &type) &&
+		    !is_settled(list, i, line, len))
+			add(p,
+			    "%.*s has RC4 or DES keys only: see rmsctl keytab",
+			    (int)len, line);
+	}
+}
+
 static void
 check_organisation(struct problems *p, const json_t *r)
 {
@@ -110,6 +159,8 @@ check_organisation(struct problems *p, const json_t *r)
 		    "no key is loaded from the keytab, so nobody can be "
 		    "identified: see `keytab` in the configuration and rmsctl "
 		    "events");
+	check_keys(p,
+		   json_object_get(json_object_get(r, "keeper"), "principals"));
 }
 
 static void

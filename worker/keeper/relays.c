@@ -17,6 +17,7 @@
 #include "shm/base/loop.h"
 #include "shm/base/log.h"
 #include "worker/keeper/accept.h"
+#include "worker/keeper/key_use.h"
 #include "worker/keeper/queue.h"
 
 /* Answers that wait for a relay which does not read. */
@@ -32,6 +33,7 @@ struct relays {
 	size_t n;
 	struct queue *queue;
 	struct accept *accept;
+	struct key_use *use;
 	const struct keytab *kt;
 	const struct sign_keys *keys;
 	struct loop_cell turn;
@@ -214,6 +216,8 @@ do_auth(struct relays *r, const struct queue_item *i)
 	};
 	accept_step(r->accept, r->kt, &leg, &res);
 	stat_add(r->c->row, STAT_keeper_accepts, 1);
+	if (res.outcome == AUTH_OK)
+		key_use_note(r->use, res.identity, clock_real_ns());
 	if (res.outcome == AUTH_FAILED)
 		log_debug("refused: %s: %s", auth_cause_name(res.cause),
 			  res.detail);
@@ -359,6 +363,19 @@ relays_sweep(void *arg)
 		loop_timer_set(r->sweep, SWEEP_MS);
 }
 
+static void
+tell_use(void *arg, const struct msg_key_use *m)
+{
+	struct relays *r = arg;
+	uint8_t body[1024];
+	size_t len = msg_key_use_pack(m, body, sizeof(body));
+
+	BUG_ON(len == 0);
+	if (ipc_send(r->c->master, IPC_KEY_USE, 0, body, len, -1) != 0)
+		log_warn("tickets of a key were not counted: the master takes "
+			 "no messages");
+}
+
 /* --- life --------------------------------------------------------------- */
 
 static void
@@ -379,10 +396,11 @@ relays_new(struct child *c)
 	r->c = c;
 	r->queue = queue_new((size_t)c->conf.keeper_queue_max);
 	r->accept = accept_new();
+	r->use = key_use_new(c->loop, tell_use, r);
 	r->sweep = loop_timer_new(c->loop, relays_sweep, r);
 	r->cut = loop_timer_new(c->loop, relays_cut, r);
-	if (r->queue == NULL || r->accept == NULL || r->sweep == NULL ||
-	    r->cut == NULL)
+	if (r->queue == NULL || r->accept == NULL || r->use == NULL ||
+	    r->sweep == NULL || r->cut == NULL)
 		relays_free(&r);
 	return r;
 }
@@ -401,6 +419,7 @@ relays_free(struct relays **rp)
 			relay_end(r, s);
 	loop_timer_free(&r->sweep);
 	loop_timer_free(&r->cut);
+	key_use_free(&r->use);
 	accept_free(&r->accept);
 	queue_free(&r->queue);
 	free(r);

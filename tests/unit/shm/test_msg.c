@@ -61,6 +61,7 @@ small_ones_come_back(void **state)
 	struct msg_drain drain = {30000}, drain_r;
 	struct msg_token_stale ts = {3, 1ULL << 40}, ts_r;
 	struct msg_cert cert = {2, S("-----BEGIN")}, cert_r;
+	struct msg_key_use ku = {"HTTP/c@R", 2, 18, 5, 7, 9, 11}, ku_r;
 	struct msg_keeper_status ks = {1, S("HTTP/c@R 2 18\n")}, ks_r;
 
 	(void)state;
@@ -89,6 +90,9 @@ small_ones_come_back(void **state)
 	assert_true(ts_r.serial == 1ULL << 40);
 	ROUND(cert, cert, cert_r);
 	assert_true(slice_is(cert_r.pem, "-----BEGIN"));
+	ROUND(key_use, ku, ku_r);
+	assert_string_equal(ku_r.principal, "HTTP/c@R");
+	assert_true(ku_r.last_ns == 9 && ku_r.life_s == 11);
 	ROUND(keeper_status, ks, ks_r);
 	assert_true(slice_is(ks_r.text, "HTTP/c@R 2 18\n"));
 }
