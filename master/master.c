@@ -386,8 +386,9 @@ master_start_seen(struct master *m)
 		       (uint64_t)m->conf.account_report_ms * (NS_PER_S / 1000));
 	m->seen_keep = seen_keep_new(m->loop, m->store, m->seen,
 				     master_on_seen_failing, m);
-	if (m->seen_keep == NULL)
-		log_err("out of memory: what is seen of accounts will not be "
+	if (m->seen_keep == NULL ||
+	    keyuse_keep(m->keyuse, m->loop, m->store) != 0)
+		log_err("out of memory: what is seen will not be "
 			"saved");
 }
 
@@ -481,10 +482,10 @@ master_fini(struct master *m)
 	supervise_free(&m->supervise);
 	publish_free(&m->publish);
 	seen_keep_free(&m->seen_keep);
+	keyuse_free(&m->keyuse);
 	master_state_close(m);
 	seen_free(&m->seen);
 	trouble_free(&m->trouble);
-	keyuse_free(&m->keyuse);
 	event_log_free(&m->events);
 	fd_close(&m->event_fd);
 	loop_free(&m->loop);

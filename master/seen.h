@@ -117,7 +117,12 @@ uint64_t seen_since(const struct seen *s);
 /* --- records, for seen_keep.c ------------------------------------------ */
 
 /* Names a record.  Accounts and entries are counted apart. */
-enum seen_kind { SEEN_SINCE = 0, SEEN_ACCOUNT = 1, SEEN_ENTRY = 2 };
+enum seen_kind {
+	SEEN_SINCE = 0,
+	SEEN_ACCOUNT = 1,
+	SEEN_ENTRY = 2,
+	SEEN_KEY = 3, /* of keyuse.c; not ours */
+};
 struct seen_key {
 	enum seen_kind kind;
 	uint32_t slot;

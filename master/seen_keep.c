@@ -36,8 +36,11 @@ static int
 keep_read(void *arg, struct seen_key key, struct slice record)
 {
 	struct seen_keep *k = arg;
-	int r = seen_load(k->seen, key, record);
+	int r;
 
+	if (key.kind == SEEN_KEY)
+		return 0; /* keyuse.c reads those */
+	r = seen_load(k->seen, key, record);
 	if (r == -EINVAL)
 		k->refused++;
 	return r == -EINVAL ? 0 : r;

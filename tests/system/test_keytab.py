@@ -167,7 +167,7 @@ def test_a_good_keytab(own):
     [realm] = facts["realms"]
     assert realm["realm"] == "LAB.TEST" and realm["asked_as"].startswith("HTTP/")
     assert abs(realm["clock_ahead_ms"]) <= realm["clock_within_ms"] + 1
-    assert {"principal": LOCALHOST, "kvno": now, "enctype": 18} in facts["issued"]
+    assert {"principal": LOCALHOST, "kvno": now, "enctype": 18, "opens": True} in facts["issued"]
     assert sorted(facts["names"]) == ["connector.lab.test", "localhost"]
     # With tickets, these.
     [realm] = keytab(own, KRB5CCNAME=own.env["KRB5CCNAME_SHAREPOINT"])["realms"]
@@ -204,6 +204,12 @@ def test_tickets_are_counted_for_each_key(private_lab):
     assert wait_until(all_counted, 10, 0.1), (uses(), own.counters())
     [newest] = [u for u in uses() if u["principal"] == LOCALHOST and u["kvno"] == now]
     assert newest["last"] > last and newest["longest_life_s"] > 86400
+    # Nor does a connector that is started again.
+    before, since = uses(), keytab(own, "--local")["use_since"]
+    own.process("rms-connectord").stop()
+    own.start_connector()
+    own.wait_ready()
+    assert uses() == before and keytab(own, "--local")["use_since"] == since
 
 
 def test_kdc_that_cannot_be_asked(own, tmp_path):

@@ -9,7 +9,9 @@
  *	realms[]	realm, asked_as (null: nobody), clock_ahead_ms of the
  *			KDC and clock_within_ms (both null: not known), error
  *			(null: none)
- *	issued[]	principal, kvno, enctype, or error
+ *	issued[]	principal, kvno, enctype and, where the caller may
+ *			read the keytab, opens: its key opens the ticket; or
+ *			error
  */
 #ifndef RMS_CTL_KEYTAB_H
 #define RMS_CTL_KEYTAB_H

@@ -266,8 +266,16 @@ check_issued(struct lines *l, const json_t *list, const json_t *o)
 		return;
 	}
 	keytab_enctype(enctype, type, sizeof(type));
-	if (has_key(list, name_of(o), kvno, enctype))
+	if (has_key(list, name_of(o), kvno, enctype)) {
+		if (json_is_false(json_object_get(o, "opens")))
+			add(l,
+			    "the key for %s kvno %" PRIu64 " %s does not open "
+			    "the KDC's tickets: clients are refused "
+			    "(WRONG_KEY); export the keytab again, and look "
+			    "for the SPN on a second account",
+			    name_of(o), kvno, type);
 		return;
+	}
 	if (newest(list, name_of(o)) == kvno)
 		add(l,
 		    "the KDC issues tickets for %s with %s, and the keytab has "

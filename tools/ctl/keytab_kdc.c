@@ -33,6 +33,7 @@ struct ask {
 	krb5_ccache cc; /* in memory: a TGT and nothing else; NULL none */
 	char realm[256];
 	char error[400];
+	krb5_keytab kt; /* NULL: the caller may not read it */
 };
 
 static void
@@ -187,7 +188,7 @@ as_caller(struct ask *a, json_t *r)
 }
 
 static krb5_error_code
-log_on(struct ask *a, json_t *r, krb5_keytab kt, const char *principal)
+log_on(struct ask *a, json_t *r, const char *principal)
 {
 	krb5_get_init_creds_opt *opt = NULL;
 	krb5_principal who = NULL;
@@ -197,8 +198,8 @@ log_on(struct ask *a, json_t *r, krb5_keytab kt, const char *principal)
 	if (code == 0)
 		code = krb5_get_init_creds_opt_alloc(a->ctx, &opt);
 	if (code == 0)
-		code = krb5_get_init_creds_keytab(a->ctx, &c, who, kt, 0, NULL,
-						  opt);
+		code = krb5_get_init_creds_keytab(a->ctx, &c, who, a->kt, 0,
+						  NULL, opt);
 	if (code == 0)
 		code = new_cache(a, who);
 	if (code == 0)
@@ -222,14 +223,10 @@ static bool
 as_keytab(struct ask *a, json_t *r)
 {
 	const json_t *list = json_object_get(a->facts, "entries"), *e;
-	char name[600];
-	krb5_keytab kt;
 	krb5_error_code code;
 	size_t i;
 
-	snprintf(name, sizeof(name), "FILE:%s", jget_str(a->facts, "file"));
-	if (access(name + 5, R_OK) != 0 ||
-	    krb5_kt_resolve(a->ctx, name, &kt) != 0)
+	if (a->kt == NULL)
 		return false;
 	for (int host = 0; host < 2 && a->cc == NULL; host++) {
 		const char *last = "";
@@ -243,14 +240,24 @@ as_keytab(struct ask *a, json_t *r)
 			    strcmp(p, last) == 0)
 				continue;
 			last = p;
-			code = log_on(a, r, kt, p);
+			code = log_on(a, r, p);
 			if (code == 0)
 				break;
 			say_error(a, p, code);
 		}
 	}
-	krb5_kt_close(a->ctx, kt);
 	return a->cc != NULL;
+}
+
+static void
+open_keytab(struct ask *a)
+{
+	char name[600];
+
+	snprintf(name, sizeof(name), "FILE:%s", jget_str(a->facts, "file"));
+	if (access(name + 5, R_OK) != 0 ||
+	    krb5_kt_resolve(a->ctx, name, &a->kt) != 0)
+		a->kt = NULL;
 }
 
 /* --- what it issues ----------------------------------------------------------
@@ -287,6 +294,19 @@ is_about_name(krb5_error_code code)
 	       code == KRB5KDC_ERR_ETYPE_NOSUPP || code == KRB5KDC_ERR_NULL_KEY;
 }
 
+/* Is the key of that version and type the right one?  As a service would find
+ * out, if the caller may read the keytab. */
+static void
+put_opens(struct ask *a, json_t *o, krb5_ticket *t)
+{
+	krb5_error_code code;
+
+	if (a->kt == NULL)
+		return;
+	code = krb5_server_decrypt_ticket_keytab(a->ctx, a->kt, t);
+	json_object_set_new(o, "opens", json_boolean(code == 0));
+}
+
 /* False when asking further is of no use. */
 static bool
 ask_issued(struct ask *a, const char *principal)
@@ -308,6 +328,7 @@ ask_issued(struct ask *a, const char *principal)
 		json_object_set_new(o, "kvno", json_integer(t->enc_part.kvno));
 		json_object_set_new(o, "enctype",
 				    json_integer(t->enc_part.enctype));
+		put_opens(a, o, t);
 		krb5_free_ticket(a->ctx, t);
 	}
 	json_array_append_new(a->issued, o);
@@ -392,6 +413,7 @@ keytab_ask_kdc(json_t *facts)
 					"error", "krb5.conf cannot be used"));
 		return;
 	}
+	open_keytab(&a);
 	json_array_foreach(json_object_get(facts, "entries"), i, e)
 	{
 		const char *realm = keytab_realm(jget_str(e, "principal"));
@@ -401,5 +423,7 @@ keytab_ask_kdc(json_t *facts)
 		if (str_copy(a.realm, sizeof(a.realm), slice_of(realm)) == 0)
 			ask_realm(&a);
 	}
+	if (a.kt != NULL)
+		krb5_kt_close(a.ctx, a.kt);
 	krb5_free_context(a.ctx);
 }

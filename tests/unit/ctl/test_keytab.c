@@ -134,6 +134,12 @@ test_what_the_kdc_issues(void **state)
 				  "\"error\":\"Server not found\"}]"),
 			 1);
 	assert_true(said("issues no ticket for HTTP/a@R: Server not found"));
+	assert_int_equal(
+	    problems(KEY("HTTP/a@R", 2, 18), 1,
+		     ",\"issued\":[{\"principal\":\"HTTP/a@R\",\"kvno\":2,"
+		     "\"enctype\":18,\"opens\":false}]"),
+	    1);
+	assert_true(said("does not open the KDC's tickets"));
 	/* A key that waits for its day. */
 	assert_int_equal(
 	    problems(KEY("HTTP/a@R", 2, 18) "," KEY("HTTP/a@R", 3, 18), 2,
