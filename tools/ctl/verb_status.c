@@ -159,11 +159,12 @@ put_counters(struct ctl *c, const json_t *n)
 		jget_u64(n, "status_5xx"));
 	fprintf(c->out,
 		"Identity:    %" PRIu64 " accepted, %" PRIu64
-		" refused, %" PRIu64 " too busy; by the list %" PRIu64
-		" allowed, %" PRIu64 " refused\n",
+		" refused (%" PRIu64 " of them replays), %" PRIu64
+		" too busy; by the list %" PRIu64 " allowed, %" PRIu64
+		" refused\n",
 		jget_u64(n, "auth_ok"), jget_u64(n, "auth_failed"),
-		jget_u64(n, "auth_busy"), jget_u64(n, "authz_allowed"),
-		jget_u64(n, "authz_refused"));
+		jget_u64(n, "auth_replays"), jget_u64(n, "auth_busy"),
+		jget_u64(n, "authz_allowed"), jget_u64(n, "authz_refused"));
 	fprintf(c->out,
 		"Connections: %" PRIu64
 		" of clients open; to the cloud %" PRIu64 " opened, %" PRIu64

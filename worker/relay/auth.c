@@ -103,6 +103,8 @@ static void
 auth_fail(struct client *c, enum auth_cause cause, struct slice detail)
 {
 	stat_add(c->w->row, STAT_auth_failed, 1);
+	if (cause == CAUSE_REPLAY)
+		stat_add(c->w->row, STAT_auth_replays, 1);
 	auth_tell(c, cause, detail);
 	client_refuse(c, REASON_AUTH_FAILED, auth_cause_text(cause));
 }
