@@ -159,38 +159,39 @@ class Forger:
         with open(self.keytab, "wb") as file:
             file.write(b"\5\2" + struct.pack(">i", len(entry)) + entry)
 
-    def cache(self, logon_info, with_pac=True, good=True, pac_client=CLIENT, garbage=None):
-        """A credential cache of CLIENT with a ticket for SERVICE; its name.
-        garbage replaces the whole PAC."""
+    def cache(self, logon_info, with_pac=True, good=True, pac_client=None, garbage=None,
+              start=0, end=3600, client=CLIENT):
+        """A credential cache of a client with a ticket for SERVICE; its name.
+        garbage replaces the whole PAC.  start and end: seconds from now."""
         now, session = int(time.time()), os.urandom(32)
         data = b""
         if garbage is not None or with_pac:
             data = garbage if garbage is not None else \
-                pac(self.crypto, logon_info, now, pac_client, good)
+                pac(self.crypto, logon_info, now, pac_client or client, good)
             data = der(0xaa, _authdata(1, _authdata(128, data)))
         part = der(0x63, der(
             0x30, der(0xa0, der(3, b"\0\0\x08\0\0")),  # transited policy checked
             der(0xa1, der(0x30, _integer(0, AES256), _octets(1, session))),
-            _text(2, REALM), _name(3, 1, CLIENT),
+            _text(2, REALM), _name(3, 1, client),
             der(0xa4, der(0x30, _integer(0, 1), _octets(1, b""))),
-            _time(5, now), _time(6, now), _time(7, now + 3600), data))
+            _time(5, now), _time(6, now + start), _time(7, now + end), data))
         ticket = der(0x61, der(0x30, _integer(0, 5), _text(1, REALM), _name(2, 2, SERVICE),
                                _encrypted(3, self.crypto.encrypt(USAGE_TICKET, part), 1)))
-        return self._write_cache(session, ticket, now)
+        return self._write_cache(client, session, ticket, now, now + start, now + end)
 
-    def _write_cache(self, session, ticket, now):
+    def _write_cache(self, name, session, ticket, now, start, end):
         counted = lambda data: struct.pack(">I", len(data)) + data
 
         def principal(kind, name):
             parts = name.split("/")
             return struct.pack(">II", kind, len(parts)) + counted(REALM.encode()) + \
                 b"".join(counted(p.encode()) for p in parts)
-        client, server = principal(1, CLIENT), principal(2, SERVICE)
+        client, server = principal(1, name), principal(2, SERVICE)
         path = f"{self.dir}/forged.cache"
         with open(path, "wb") as file:
             file.write(b"\5\4\0\0" + client + client + server
                        + struct.pack(">H", AES256) + counted(session)
-                       + struct.pack(">IIII", now, now, now + 3600, 0) + b"\0"
+                       + struct.pack(">IIII", now, start, end, 0) + b"\0"
                        + struct.pack(">III", 0x00080000, 0, 0) + counted(ticket) + counted(b""))
         return "FILE:" + path
 
