@@ -18,6 +18,15 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 
+void
+explain_of(struct explain *x, const struct seen_account *a)
+{
+	x->seen = a;
+	x->cert = a->mech == MECH_CERT;
+	snprintf(x->account, sizeof(x->account), "%s", a->account);
+	snprintf(x->sid, sizeof(x->sid), "%s", a->sid);
+}
+
 /* --- who is meant ------------------------------------------------------ */
 
 static bool
@@ -90,12 +99,8 @@ identify(struct explain *x)
 			take_subject(x, x->asked);
 		x->seen = seen_find(m->seen, slice_of(subject_of(x)));
 	}
-	if (x->seen != NULL) {
-		x->cert = x->seen->mech == MECH_CERT;
-		snprintf(x->account, sizeof(x->account), "%s",
-			 x->seen->account);
-		snprintf(x->sid, sizeof(x->sid), "%s", x->seen->sid);
-	}
+	if (x->seen != NULL)
+		explain_of(x, x->seen);
 	return 0;
 }
 
@@ -153,9 +158,8 @@ explain_identity(const struct seen_account *seen, const char *account,
 	return id;
 }
 
-/* Afresh, by the newest table, with what the account had to show last. */
-static int
-decide(struct explain *x)
+int
+explain_decide(struct explain *x)
 {
 	const struct table *t = publish_table_now(x->c->m->publish);
 	uint64_t now_s = clock_real_ns() / NS_PER_S;
@@ -195,7 +199,7 @@ control_do_explain(struct control_call *c)
 	if (r < 0)
 		r = control_store_failed(c, r);
 	if (r == 0)
-		r = decide(x);
+		r = explain_decide(x);
 	if (r == 0)
 		explain_show(x);
 	identity_free(&x->id);

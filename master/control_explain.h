@@ -39,6 +39,16 @@ MUST_USE struct identity *explain_identity(const struct seen_account *seen,
 /* Are all of its SIDs known? */
 bool explain_groups_known(const struct seen_account *seen);
 
+/* An account that was seen is what is asked about. */
+void explain_of(struct explain *x, const struct seen_account *a);
+/*
+ * Decides afresh, by the newest table, with what the account had to show last:
+ * x->id (to be freed), hit and match.  0, or -ENOMEM with a line in c->err.
+ */
+MUST_USE int explain_decide(struct explain *x);
+
+/* The members `matches` to `overlap`. */
+void explain_show_matches(const struct explain *x);
 /* The members of the reply. */
 void explain_show(struct explain *x);
 

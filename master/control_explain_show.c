@@ -118,8 +118,8 @@ show_match(const struct explain *x, const struct table_matching *m,
 	json_object_end(j);
 }
 
-static void
-show_matches(const struct explain *x)
+void
+explain_show_matches(const struct explain *x)
 {
 	struct json *j = &x->c->json;
 	size_t n = MIN(x->nmatches, (size_t)EXPLAIN_MATCHES_MAX);
@@ -332,7 +332,7 @@ explain_show(struct explain *x)
 	json_str(j, "verdict_text", verdict_text(x->hit.verdict));
 	control_json_text(j, "role", server_role_name(x->hit.role));
 	show_entry_number(j, "entry", x->hit.entry);
-	show_matches(x);
+	explain_show_matches(x);
 	show_credential(x);
 	control_json_table(x->c);
 	show_seen(x);

@@ -37,12 +37,15 @@ list_one(void *arg, const struct store_server *s)
 	struct listing *l = arg;
 	struct json *j = &l->c->json;
 	const struct seen_account *a;
+	const struct seen_entry *e;
 
 	if (j->out->cut)
 		return 1; /* there will be another run with more room */
 	if (l->left == 0)
 		return 2; /* there is a next one */
+	/* An entry for a group is nobody's name. */
 	a = seen_subject(l->c->m->seen, slice_of(s->subject));
+	e = seen_entry(l->c->m->seen, s->id);
 	json_object(j, NULL);
 	json_u64(j, "entry", s->id);
 	json_str(j, "subject", s->subject);
@@ -53,7 +56,9 @@ list_one(void *arg, const struct store_server *s)
 	control_json_time(j, "added", s->added);
 	control_json_time(j, "expires", s->expires * NS_PER_S);
 	json_bool(j, "expired", s->expires != 0 && s->expires <= l->now_s);
-	control_json_time(j, "last_seen", a == NULL ? 0 : a->last);
+	control_json_time(
+	    j, "last_seen",
+	    MAX(a == NULL ? 0 : a->last, e == NULL ? 0 : e->last));
 	json_object_end(j);
 	l->last = s->id;
 	l->left--;

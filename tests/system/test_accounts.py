@@ -1,6 +1,7 @@
 """What the connector knows of accounts: why one is let in or refused, the events
 that tell of it, and that this outlives the connector."""
 
+import contextlib
 import os
 import signal
 import time
@@ -219,3 +220,113 @@ def test_explain_of_too_many_groups(forged):
     assert sids["count"] == len(sids["list"]) > 1100 and sids["lack"] is None
     text = forged.rmsctl("explain", FORGED).stdout
     assert "more that match none" in text and len(text.splitlines()) < 60
+
+
+# --- who comes --------------------------------------------------------------
+
+
+def seen(lab, *options):
+    return lab.rmsctl_json("servers", "seen", *options)
+
+
+def accounts(reply):
+    return [a["account"] for a in reply["accounts"]]
+
+
+def test_servers_seen(private_lab):
+    lab = private_lab(workers=1)
+    assert seen(lab)["accounts"] == [] and seen(lab, "--refused")["accounts"] == []
+    assert seen(lab)["entries_total"] == seen(lab)["entries_unused"] == 3
+    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    for account, tls in (("SHAREPOINT", True), ("EXCHANGE", False), ("EXCHANGE", True)):
+        assert call(lab, account, tls).status == 200
+    for _ in range(3):
+        assert call(lab, "STRANGER").status == 403
+    reply = seen(lab)
+    assert accounts(reply)[0] == STRANGER and set(accounts(reply)) == {EXCH, SP, STRANGER}
+    one = next(a for a in reply["accounts"] if a["account"] == EXCH)
+    assert one["address"] == "127.0.0.1" and one["enctype_name"] == "aes256-cts-hmac-sha1-96"
+    assert one["tls"] and not one["bound"] and not one["weak"] and one["mech"] == "kerberos"
+    assert start <= one["first"] <= one["last"]
+    assert one["ways"]["http"] <= one["ways"]["https"] and one["ways"]["ntlm"] is None
+    assert reply["counts"] == {"http": 1, "https": 3, "unbound": 3, "bound": 0, "kerberos": 3,
+                               "ntlm": 0, "certificate": 0, "rc4": 0}
+    # who would break if something were switched off
+    assert accounts(seen(lab, "--http")) == [EXCH]
+    assert set(accounts(seen(lab, "--unbound"))) == {EXCH, SP, STRANGER}
+    assert accounts(seen(lab, "--rc4")) == accounts(seen(lab, "--ntlm")) == []
+    assert accounts(seen(lab, "--refused")) == [STRANGER]
+    assert seen(lab, "--refused")["accounts"][0]["refused"] == 3
+    assert accounts(seen(lab, "--http", "--since", "2100-01-01")) == []
+    assert len(accounts(seen(lab, "--since", "1h"))) == 3
+    # entries
+    never = seen(lab, "--never")
+    assert [e["subject"] for e in never["entries"]] == [FCI] and never["entries_unused"] == 1
+    used = {e["subject"]: e for e in seen(lab, "--entries")["entries"]}
+    assert set(used) == {EXCH, SP, FCI} and used[EXCH]["accounts"] == 1
+    assert used[EXCH]["last"] >= start and used[FCI]["last"] is None
+    assert [e["subject"] for e in seen(lab, "--never", "--since", "2100-01-01")["entries"]] == [
+        EXCH, SP, FCI]
+    listed = {s["subject"]: s["last_seen"] for s in lab.rmsctl_json("servers", "list")["servers"]}
+    assert listed[EXCH] and listed[FCI] is None
+    text = lab.rmsctl("servers", "seen").stdout
+    assert EXCH in text and "over HTTP 1" in text and "1 of 3 entries let nobody in" in text
+    assert FCI in lab.rmsctl("servers", "seen", "--never").stdout
+    # An entry that is gone is no entry, and one that comes has not been used.
+    lab.rmsctl("servers", "remove", SP)
+    lab.rmsctl("servers", "add", "--role", "sharepoint", SP)
+    assert [e["subject"] for e in seen(lab, "--never")["entries"]] == [FCI, SP]
+    # All of it is there after a restart, and after a kill a few seconds later.
+    before = seen(lab)
+    restart(lab)
+    assert seen(lab) == before
+    assert call(lab, "FCI").status == 200
+    lab.event(1002, account=FCI)
+    assert wait_until(lambda: lab.status()["accounts_unsaved"] == 0, KEPT_S)
+    before = seen(lab)
+    lab.expected |= {"death", 3101}
+    restart(lab, signal.SIGKILL)
+    assert seen(lab) == before and set(accounts(before)) == {EXCH, SP, FCI, STRANGER}
+    # It is no change of the list.
+    assert lab.rmsctl_json("servers", "list")["generation"] == lab.status()["store"]["generation"]
+
+
+def test_servers_conflicts(own):
+    assert call(own, "STRANGER").status in (200, 403)
+    before = own.counters()["authz_conflicts"]
+    reply = own.rmsctl_json("servers", "conflicts")
+    assert reply["conflicts"] == reply["overlaps"] == 0 and reply["accounts"] == []
+    assert reply["requests"] == before
+
+
+def test_conflict_of_one_with_groups(forged):
+    """The metric counts, the report shows which decides, and overlap is less."""
+    logon = p.make(groups=[(1200, p.ON), (1201, p.ON), (1202, p.ON)])
+    other, third = GROUP[:-1] + "1", GROUP[:-1] + "2"
+    before = forged.counters()["authz_conflicts"]
+    with contextlib.ExitStack() as stack:
+        for role, subject in (("sharepoint", GROUP), ("sharepoint", other), ("exchange", third)):
+            forged.rmsctl("servers", "add", "--role", role, subject)
+            stack.callback(forged.rmsctl, "servers", "remove", "--force", subject)
+        assert forged_call(forged, logon).status == 200
+        event = forged.event(2103, account=FORGED)
+        assert forged.counters()["authz_conflicts"] == before + 1
+        reply = forged.rmsctl_json("servers", "conflicts")
+        [one] = reply["accounts"]
+        assert (one["account"], one["conflict"], one["role"]) == (FORGED, True, "sharepoint")
+        assert [m["subject"] for m in one["matches"]] == [GROUP, other, third]
+        assert one["matches"][0]["decides"] and "lowest" in one["decided_why"]
+        assert f"entry {one['entry']} decides" in event["reason"]
+        assert (reply["conflicts"], reply["overlaps"], reply["requests"]) == (1, 0, before + 1)
+        text = forged.rmsctl("servers", "conflicts").stdout
+        assert "CONFLICT" in text and "decides: its number is the lowest" in text
+        # At once by the newest list, without another connection.
+        forged.rmsctl("servers", "remove", third)
+        reply = forged.rmsctl_json("servers", "conflicts")
+        assert (reply["conflicts"], reply["overlaps"]) == (0, 1)
+        assert not reply["accounts"][0]["conflict"] and reply["accounts"][0]["overlap"]
+        assert "overlap" in forged.rmsctl("servers", "conflicts").stdout
+        forged.rmsctl("servers", "remove", other)
+        assert forged.rmsctl_json("servers", "conflicts")["accounts"] == []
+        forged.rmsctl("servers", "add", "--role", "exchange", third)
+        forged.rmsctl("servers", "add", "--role", "exchange", other)

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "shm/base/str.h"
 #include "shm/base/log.h"
 
 /* Takes exactly n digits.  False when they are not there. */
@@ -127,5 +128,27 @@ date_parse(const char *text, uint64_t *seconds_r)
 	if (*text != '\0' || day + clock < 0)
 		return -EINVAL;
 	*seconds_r = (uint64_t)(day + clock);
+	return 0;
+}
+
+int
+date_ago(const char *text, uint64_t now, uint64_t *seconds_r)
+{
+	size_t n = strspn(text, "0123456789");
+	uint64_t count, unit;
+
+	if (str_u64((struct slice){text, n}, UINT32_MAX, &count) != 0)
+		return -EINVAL;
+	if (strcmp(text + n, "d") == 0)
+		unit = 86400;
+	else if (strcmp(text + n, "h") == 0)
+		unit = 3600;
+	else if (strcmp(text + n, "m") == 0)
+		unit = 60;
+	else
+		return -EINVAL;
+	if (count * unit > now)
+		return -EINVAL;
+	*seconds_r = now - count * unit;
 	return 0;
 }

@@ -13,5 +13,7 @@
  * years 1970 to 9999.  Seconds since 1970; 0, or -EINVAL.
  */
 MUST_USE int date_parse(const char *text, uint64_t *seconds_r);
+/* "90d", "12h", "30m": so long before now.  0, or -EINVAL. */
+MUST_USE int date_ago(const char *text, uint64_t now, uint64_t *seconds_r);
 
 #endif

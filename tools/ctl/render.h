@@ -12,6 +12,8 @@ void render_servers_update(struct ctl *c, const json_t *reply);
 void render_servers_add(struct ctl *c, const json_t *reply);
 void render_servers_import(struct ctl *c, const json_t *reply);
 void render_servers_remove(struct ctl *c, const json_t *reply);
+void render_servers_seen(struct ctl *c, const json_t *reply);
+void render_servers_conflicts(struct ctl *c, const json_t *reply);
 void render_credentials_list(struct ctl *c, const json_t *reply);
 void render_credentials_add(struct ctl *c, const json_t *reply);
 void render_set(struct ctl *c, const json_t *reply);

@@ -453,6 +453,25 @@ teardown(void **state)
 	return rmdir(dir);
 }
 
+static void
+test_dates_so_long_ago(void **state)
+{
+	static const char *const bad[] = {
+	    "",	   "d",	  "9",	 "9q",		"9dd",
+	    "-9d", " 9d", "9 d", "4294967296m", "2000d"};
+	uint64_t t;
+
+	(void)state;
+	assert_int_equal(date_ago("90d", 100 * 86400, &t), 0);
+	assert_int_equal(t, 10 * 86400);
+	assert_int_equal(date_ago("12h", 100 * 86400, &t), 0);
+	assert_int_equal(t, 100 * 86400 - 12 * 3600);
+	assert_int_equal(date_ago("0m", 60, &t), 0);
+	assert_int_equal(t, 60);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_int_equal(date_ago(bad[i], 1000 * 86400, &t), -EINVAL);
+}
+
 int
 main(void)
 {
@@ -472,6 +491,7 @@ main(void)
 	    cmocka_unit_test(test_soap_text_and_envelope),
 	    cmocka_unit_test(test_text_cannot_drive_a_terminal),
 	    cmocka_unit_test(test_durations_and_sizes),
+	    cmocka_unit_test(test_dates_so_long_ago),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
