@@ -24,6 +24,7 @@
 #include "shm/base/loop.h"
 #include "shm/msg.h"
 #include "shm/pub.h"
+#include "shm/replay_log.h"
 #include "shm/stats.h"
 #include "shm/table.h"
 #include "shm/tickets.h"
@@ -45,6 +46,7 @@ struct publish {
 	struct table *table;
 	int token_fd, token_ro_fd;
 	int tickets_ro_fd;
+	int replay_fd; /* the keeper's own; we do not map it */
 	struct pub *tickets;
 	struct tickets_value keys;
 	struct loop_timer *rotate;
@@ -103,6 +105,13 @@ publish_make_token(struct publish *p)
 	return MIN(p->token_ro_fd, 0);
 }
 
+static int
+publish_make_replay(struct publish *p)
+{
+	p->replay_fd = replay_log_create();
+	return MIN(p->replay_fd, 0);
+}
+
 int
 publish_new(struct publish **p_r, struct loop *l, const struct conf *conf,
 	    struct store *store, char *err, size_t err_size)
@@ -115,7 +124,8 @@ publish_new(struct publish **p_r, struct loop *l, const struct conf *conf,
 		p->conf = conf;
 		p->store = store;
 		p->access_log = p->table_fd = -1;
-		p->token_fd = p->token_ro_fd = p->tickets_ro_fd = -1;
+		p->token_fd = p->token_ro_fd = p->tickets_ro_fd = p->replay_fd =
+		    -1;
 		p->rotate = loop_timer_new(l, publish_rotate, p);
 	}
 	if (p != NULL && p->rotate != NULL) {
@@ -124,6 +134,8 @@ publish_new(struct publish **p_r, struct loop *l, const struct conf *conf,
 			r = publish_make_token(p);
 		if (r == 0)
 			r = publish_make_tickets(p, &why);
+		if (r == 0)
+			r = publish_make_replay(p);
 	}
 	if (r != 0) {
 		snprintf(err, err_size, "shared memory: %s%s%s", strerror(-r),
@@ -155,6 +167,7 @@ publish_free(struct publish **pp)
 	fd_close(&p->token_fd);
 	fd_close(&p->token_ro_fd);
 	fd_close(&p->tickets_ro_fd);
+	fd_close(&p->replay_fd);
 	str_wipe(&p->keys, sizeof(p->keys));
 	free(p);
 	*pp = NULL;
@@ -244,6 +257,8 @@ send_segments(struct publish *p, struct proc *c)
 		send_segment(c, SEGMENT_TICKETS, p->tickets_ro_fd);
 	} else if (c->role == ROLE_CLOUD) {
 		send_segment(c, SEGMENT_TOKEN, p->token_fd);
+	} else if (c->role == ROLE_KEEPER) {
+		send_segment(c, SEGMENT_REPLAY, p->replay_fd);
 	}
 }
 

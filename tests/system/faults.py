@@ -355,6 +355,16 @@ def replay(world):
     return world.ask(again, tls=False)
 
 
+@fault("the same token comes again, and the keeper was replaced meanwhile", 401, 2000,
+       "replay", counter("auth_replays"))
+def replay_after_a_crash(world):
+    again = world.ticket()
+    assert world.ask(again).status == 200
+    pid = world.lab.kill("keeper")
+    world.lab.wait_replaced("keeper", 0, pid)
+    return world.ask(again)
+
+
 @fault("the ticket is of a realm that is not trusted", 401, 2000, "wrong-realm")
 def untrusted_realm(world):
     config, cache = world.other_realm()

@@ -17,6 +17,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "shm/ipc.h"
+#include "shm/replay_log.h"
 #include "worker/keeper/cause.h"
 #include "worker/keeper/replay.h"
 #include "worker/keeper/sids.h"
@@ -53,7 +54,7 @@ struct accept {
 /* --- exchanges ----------------------------------------------------------- */
 
 struct accept *
-accept_new(void)
+accept_new(struct replay_log *log)
 {
 	struct accept *a = calloc(1, sizeof(*a));
 
@@ -61,7 +62,7 @@ accept_new(void)
 		return NULL;
 	for (int s = 0; s < RELAY_MAX; s++)
 		TAILQ_INIT(&a->open[s]);
-	a->replay = replay_new(ACCEPT_REPLAY_MAX);
+	a->replay = replay_new(REPLAY_LOG_MAX, log, clock_boot_ns());
 	a->sids = sids_new();
 	if (a->replay == NULL || a->sids == NULL)
 		accept_free(&a);

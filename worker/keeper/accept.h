@@ -18,11 +18,11 @@
 #define ACCEPT_OPEN_MAX	     4096 /* half-done exchanges, 7 kB each */
 #define ACCEPT_OPEN_SLOT_MAX 1024
 #define ACCEPT_LEGS_MAX	     5 /* SPNEGO with Kerberos needs three */
-#define ACCEPT_REPLAY_MAX    (4U * 1024 * 1024) /* 7,000 a second */
 #define ACCEPT_DETAIL_MAX    768
 #define ACCEPT_TOKEN_OUT_MAX 8192 /* an AP-REP in SPNEGO has 200 bytes */
 
 struct accept;
+struct replay_log;
 
 struct accept_leg {
 	unsigned slot;
@@ -45,7 +45,9 @@ struct accept_result {
 	struct identity *identity; /* with AUTH_OK; owned */
 };
 
-MUST_USE struct accept *accept_new(void);
+/* log: shm/replay_log.h, borrowed for its life; may be NULL.  NULL when out of
+ * memory. */
+MUST_USE struct accept *accept_new(struct replay_log *log);
 void accept_free(struct accept **a);
 
 /*

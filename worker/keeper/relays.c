@@ -387,7 +387,7 @@ relays_cut(void *arg)
 }
 
 struct relays *
-relays_new(struct child *c)
+relays_new(struct child *c, struct replay_log *log)
 {
 	struct relays *r = calloc(1, sizeof(*r));
 
@@ -395,7 +395,7 @@ relays_new(struct child *c)
 		return NULL;
 	r->c = c;
 	r->queue = queue_new((size_t)c->conf.keeper_queue_max);
-	r->accept = accept_new();
+	r->accept = accept_new(log);
 	r->use = key_use_new(c->loop, tell_use, r);
 	r->sweep = loop_timer_new(c->loop, relays_sweep, r);
 	r->cut = loop_timer_new(c->loop, relays_cut, r);

@@ -14,9 +14,11 @@
 #include "worker/keeper/sign.h"
 
 struct relays;
+struct replay_log;
 
-/* c is borrowed for its life and has a loop.  NULL when out of memory. */
-MUST_USE struct relays *relays_new(struct child *c);
+/* Both are borrowed for its life; c has a loop, log may be NULL.  NULL when out
+ * of memory. */
+MUST_USE struct relays *relays_new(struct child *c, struct replay_log *log);
 void relays_free(struct relays **r);
 
 /* Limits of c->conf, and the keys in force; borrowed until the next call.

@@ -7,10 +7,12 @@
  * when the newer is that old, so an entry is remembered for one to two
  * windows.  Only what was accepted gets in: a stranger cannot fill it.
  *
- * In memory instead of krb5's file: no path to write, no lock, no fsync.
- * GAP: a restart of the keeper forgets, and another node does not know; a
- * token stolen within five minutes could be used there once.  TLS listeners
- * with channel binding close that.
+ * In memory instead of krb5's file: no path to write, no lock, no fsync.  Each
+ * entry is written to a log too (shm/replay_log.h) that the master holds, so
+ * the keeper that comes after a crash knows what this one has accepted.
+ * GAP: a restart of the whole connector forgets, and another node does not
+ * know; a token stolen within five minutes could be used there once.  TLS
+ * listeners with channel binding close that.
  */
 #ifndef RMS_REPLAY_H
 #define RMS_REPLAY_H
@@ -23,9 +25,15 @@
 #define REPLAY_WINDOW_MS (10 * 60 * 1000)
 
 struct replay;
+struct replay_log;
 
-/* max: entries of one half, at least 1.  NULL when out of memory. */
-MUST_USE struct replay *replay_new(size_t max);
+/*
+ * max: entries of one half, 1 to REPLAY_LOG_MAX.  log, borrowed for its life,
+ * may be NULL; what a keeper before has written to it is taken in.  now_ns:
+ * clock_boot_ns().  NULL when out of memory.
+ */
+MUST_USE struct replay *replay_new(size_t max, struct replay_log *log,
+				   uint64_t now_ns);
 void replay_free(struct replay **r);
 
 /* The number under which an authenticator is kept.  Keyed, of 64 bits: two of
@@ -33,6 +41,8 @@ void replay_free(struct replay **r);
 uint64_t replay_hash(const struct replay *r, struct slice authenticator);
 
 bool replay_has(const struct replay *r, uint64_t hash);
+/* How many are remembered. */
+size_t replay_count(const struct replay *r);
 
 /*
  * Remembers.  0; -EEXIST when it is there already; -ENOBUFS when the half is

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "shm/base/fd.h"
+#include "shm/replay_log.h"
 #include "shm/base/log.h"
 #include "worker/child.h"
 #include "worker/keeper/keytab.h"
@@ -27,6 +28,7 @@
 
 struct keeper {
 	struct relays *relays;	/* NULL before the first set is in force */
+	struct replay_log *log; /* NULL: none came */
 	struct keytab *kt;	/* NULL: none */
 	struct sign_keys *keys; /* in force */
 	/* Of a set that has not ended yet. */
@@ -191,6 +193,24 @@ change_keytab(struct child *c, struct keeper *k, int *fd)
 	send_status(c, k->kt);
 }
 
+/* Only at the start: the set of authenticators is made from it once. */
+static int
+take_segment(struct keeper *k, const struct ipc_msg *m)
+{
+	struct msg_segment seg;
+	const char *why = "";
+
+	if (msg_segment_unpack(&seg, m->body, m->len) != 0)
+		return -EPROTO;
+	if (seg.kind != SEGMENT_REPLAY || k->relays != NULL || k->log != NULL)
+		return 0;
+	k->log = replay_log_map(m->fd, &why);
+	if (k->log != NULL)
+		return 0;
+	log_err("the log of authenticators cannot be used: %s", why);
+	return -EPROTO;
+}
+
 static int
 keeper_on_msg(struct child *c, struct ipc_msg *m)
 {
@@ -201,6 +221,8 @@ keeper_on_msg(struct child *c, struct ipc_msg *m)
 		return take_peer(k, m);
 	case IPC_TLS_KEY:
 		return take_tls_key(k, m);
+	case IPC_SEGMENT:
+		return take_segment(k, m);
 	case IPC_KEYTAB:
 		fd_close(&k->next_keytab);
 		k->next_keytab = m->fd;
@@ -211,7 +233,7 @@ keeper_on_msg(struct child *c, struct ipc_msg *m)
 			change_keytab(c, k, &m->fd);
 		return 0;
 	default:
-		return 0; /* a segment that the keeper has no use for */
+		return 0;
 	}
 }
 
@@ -272,7 +294,7 @@ keeper_on_conf(struct child *c, bool first)
 	if (first) {
 		krb5conf_environment();
 		sign_init();
-		k->relays = relays_new(c);
+		k->relays = relays_new(c, k->log);
 		if (k->relays == NULL)
 			return -ENOMEM;
 	}

@@ -228,7 +228,8 @@ relay_take_segment(struct relay *w, struct ipc_msg *m)
 		if (w->tickets == NULL)
 			break;
 		return 0;
-	case SEGMENT_STATS: /* child.c */
+	case SEGMENT_STATS:  /* child.c */
+	case SEGMENT_REPLAY: /* the keeper's */
 	case SEGMENT_MAX:
 		return -EPROTO;
 	}

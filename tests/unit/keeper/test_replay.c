@@ -5,8 +5,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <unistd.h>
 
 #include "shm/base/clock.h"
+#include "shm/replay_log.h"
 #include "worker/keeper/replay.h"
 #include "shm/base/log.h"
 
@@ -16,7 +18,8 @@
 static void
 test_hash(void **state)
 {
-	struct replay *a = replay_new(1), *b = replay_new(1);
+	struct replay *a = replay_new(1, NULL, START),
+		      *b = replay_new(1, NULL, START);
 	struct slice x = SLICE_LIT("authenticator one");
 	struct slice y = SLICE_LIT("authenticator two");
 
@@ -34,7 +37,7 @@ test_hash(void **state)
 static void
 test_again_is_refused(void **state)
 {
-	struct replay *r = replay_new(100);
+	struct replay *r = replay_new(100, NULL, START);
 
 	(void)state;
 	assert_false(replay_has(r, 5));
@@ -49,7 +52,7 @@ test_again_is_refused(void **state)
 static void
 test_known_for_the_window(void **state)
 {
-	struct replay *r = replay_new(100);
+	struct replay *r = replay_new(100, NULL, START);
 	uint64_t at[] = {0, 5, 9, 10, 11, 19, 25, 60};
 
 	(void)state;
@@ -68,7 +71,7 @@ test_known_for_the_window(void **state)
 static void
 test_bound_and_room_again(void **state)
 {
-	struct replay *r = replay_new(3);
+	struct replay *r = replay_new(3, NULL, START);
 
 	(void)state;
 	for (uint64_t h = 1; h <= 3; h++)
@@ -84,7 +87,7 @@ test_bound_and_room_again(void **state)
 static void
 test_many_and_colliding(void **state)
 {
-	struct replay *r = replay_new(100000);
+	struct replay *r = replay_new(100000, NULL, START);
 
 	(void)state;
 	/* Same low bits: all want the same cell. */
@@ -100,6 +103,113 @@ test_many_and_colliding(void **state)
 	replay_free(&r);
 }
 
+/* --- over the lives of keepers ------------------------------------------ */
+
+static struct replay_log *
+make_log(void)
+{
+	const char *why = "";
+	int fd = replay_log_create();
+	struct replay_log *l;
+
+	assert_true(fd >= 0);
+	l = replay_log_map(fd, &why);
+	assert_non_null(l);
+	close(fd);
+	return l;
+}
+
+/* The next keeper, at that time. */
+static struct replay *
+next(struct replay **r, struct replay_log *l, uint64_t at)
+{
+	replay_free(r);
+	return replay_new(1000, l, at);
+}
+
+static void
+test_the_next_keeper_knows(void **state)
+{
+	struct slice x = SLICE_LIT("authenticator");
+	struct replay_log *l = make_log();
+	struct replay *r = replay_new(1000, l, START);
+	uint64_t hash = replay_hash(r, x);
+
+	(void)state;
+	assert_int_equal(replay_add(r, hash, START), 0);
+	for (uint64_t h = 1; h <= 500; h++)
+		assert_int_equal(replay_add(r, h, MINUTES(1)), 0);
+	r = next(&r, l, MINUTES(2));
+	assert_true(replay_hash(r, x) == hash);
+	assert_int_equal(replay_count(r), 501);
+	assert_int_equal(replay_add(r, hash, MINUTES(2)), -EEXIST);
+	assert_int_equal(replay_add(r, 500, MINUTES(2)), -EEXIST);
+	assert_int_equal(replay_add(r, 501, MINUTES(2)), 0);
+	/* The halves turn as if there had been one keeper. */
+	assert_int_equal(replay_add(r, 502, MINUTES(10)), 0);
+	r = next(&r, l, MINUTES(11));
+	assert_int_equal(replay_count(r), 503);
+	assert_true(replay_has(r, 501) && replay_has(r, 502));
+	assert_int_equal(replay_add(r, 503, MINUTES(20)), 0);
+	r = next(&r, l, MINUTES(21));
+	assert_true(replay_has(r, 502) && !replay_has(r, 501));
+	assert_false(replay_has(r, hash));
+	/* After a long silence nothing is left. */
+	assert_int_equal(replay_add(r, 600, MINUTES(300)), 0);
+	assert_int_equal(replay_count(r), 1);
+	replay_free(&r);
+	replay_log_unmap(&l);
+}
+
+/* Killed between two stores: each entry that was counted is whole. */
+static void
+test_killed_while_it_writes(void **state)
+{
+	struct replay_log *l = make_log();
+	struct replay *r = replay_new(1000, l, START);
+
+	(void)state;
+	assert_int_equal(replay_add(r, 7, START), 0);
+	replay_log_entries(l, r == NULL)[0] = 0; /* of a half not in use */
+	replay_log_entries(l, 1)[1] = 8;	 /* not yet counted */
+	r = next(&r, l, MINUTES(1));
+	assert_true(replay_has(r, 7) && !replay_has(r, 8));
+	/* A half that was emptied and has no new time yet. */
+	atomic_store(&l->half[0].n, 0);
+	r = next(&r, l, MINUTES(2));
+	assert_int_equal(replay_count(r), 1);
+	replay_free(&r);
+	replay_log_unmap(&l);
+}
+
+/* What nobody here has written. */
+static void
+test_log_that_is_none(void **state)
+{
+	struct replay_log *l = make_log();
+	struct replay *r = NULL;
+
+	(void)state;
+	for (int how = 0; how < 3; how++) {
+		r = next(&r, l, START);
+		assert_int_equal(replay_add(r, 7, START), 0);
+		if (how == 0)
+			atomic_store(&l->layout, 1);
+		else if (how == 1)
+			atomic_store(&l->half[0].n, UINT64_MAX);
+		else
+			atomic_store(&l->half[1].since_ns, MINUTES(100));
+		r = next(&r, l, MINUTES(1));
+		assert_int_equal(replay_count(r), 0);
+		assert_int_equal(replay_add(r, 7, MINUTES(1)), 0);
+		r = next(&r, l, MINUTES(2));
+		assert_true(replay_has(r, 7));
+		atomic_store(&l->layout, 0);
+	}
+	replay_free(&r);
+	replay_log_unmap(&l);
+}
+
 int
 main(void)
 {
@@ -109,6 +219,9 @@ main(void)
 	    cmocka_unit_test(test_known_for_the_window),
 	    cmocka_unit_test(test_bound_and_room_again),
 	    cmocka_unit_test(test_many_and_colliding),
+	    cmocka_unit_test(test_the_next_keeper_knows),
+	    cmocka_unit_test(test_killed_while_it_writes),
+	    cmocka_unit_test(test_log_that_is_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
