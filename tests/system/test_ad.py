@@ -5,6 +5,7 @@ Kerberos, whose tickets carry no SIDs, and the AD's."""
 
 import base64
 import contextlib
+import json
 import os
 
 import gssapi
@@ -17,6 +18,7 @@ import negotiate
 import pac_peers as p
 from conftest import using
 from labctl import build_dir
+from procs import wait_until
 from relay_peers import ask, field, own_error, ticket
 
 ACCOUNTS = ("EXCH01$", "EXCH02$", "SP01$", "FS01$", "alice", "jörg", "bulk")
@@ -234,6 +236,61 @@ def test_a_realm_without_groups_has_no_group_rights(lab, sids):
         kept_out(lab, ask(lab.client(), ticket(lab, "STRANGER")), "")
         reply = ask(lab.client(), ticket(lab, "EXCHANGE"))
         assert reply.status == 200 and lab.access(reply)["account"] == f"exch01$@{kdc.REALM}"
+
+
+# --- the keytab beside what the AD issues ------------------------------------
+
+
+def keytab_facts(lab, domain, *environment):
+    """`rmsctl keytab` of somebody who reaches the DC and no other KDC."""
+    binary = os.path.join(lab.bin, "rmsctl")
+    return json.loads(domain.inside("env", *environment, binary, "-s", lab.env["RMSCTL_SOCKET"],
+                                    "--json", "keytab"))
+
+
+def test_keytab_beside_what_the_ad_issues(lab, domain):
+    cache = domain.tickets("alice")
+    facts = keytab_facts(lab, domain, f"KRB5CCNAME={cache}")
+    assert facts["problems"] == []
+    realms = {r["realm"]: r for r in facts["realms"]}
+    assert realms[ad_lab.REALM]["asked_as"] == f"alice@{ad_lab.REALM}"
+    assert abs(realms[ad_lab.REALM]["clock_ahead_ms"]) <= \
+        realms[ad_lab.REALM]["clock_within_ms"] + 1
+    assert realms[kdc.REALM]["error"]  # that KDC is not there
+    issued = {i["principal"]: i for i in facts["issued"]}
+    assert set(issued) == {f"{spn}@{ad_lab.REALM}" for spn in ad_lab.SPNS}
+    assert all(i["opens"] and i["enctype"] == 18 for i in issued.values()), issued
+    assert all(any((e["principal"], e["kvno"]) == (i["principal"], i["kvno"])
+                   for e in facts["entries"]) for i in issued.values())
+
+
+def test_account_of_the_keytab_asks(lab, domain):
+    """Without tickets of the caller: an SPN cannot log on in an AD, the
+    account's own name can, where the keytab has its key."""
+    facts = keytab_facts(lab, domain)
+    [realm] = [r for r in facts["realms"] if r["realm"] == ad_lab.REALM]
+    assert realm["asked_as"] is None and ad_lab.SPNS[-1] in realm["error"], realm
+    assert realm["clock_ahead_ms"] is not None
+    path = lab.path("krb5/both.keytab")
+    with open(path, "rb") as file:
+        good = file.read()
+    own = domain.path("own.keytab")
+    domain.inside("samba-tool", "domain", "exportkeytab", own, "--principal=svc-rms",
+                  f"--configfile={domain.path('etc/smb.conf')}")
+    try:
+        with open(own, "rb") as file, open(path, "ab") as out:
+            out.write(file.read()[2:])
+        lab.event(1105, seconds=10)
+        facts = keytab_facts(lab, domain)
+        [realm] = [r for r in facts["realms"] if r["realm"] == ad_lab.REALM]
+        assert realm["asked_as"] == f"svc-rms@{ad_lab.REALM}" and not realm["error"]
+        assert len(facts["issued"]) == len(ad_lab.SPNS)
+    finally:
+        os.unlink(own)
+        with open(path, "wb") as file:
+            file.write(good)
+        assert wait_until(lambda: lab.status()["keeper"]["entries"] < len(facts["entries"]), 10,
+                          0.05)
 
 
 # --- what the keeper takes from a ticket ------------------------------------

@@ -10,6 +10,7 @@ import keeper_peers as k
 import negotiate
 import pac_peers as p
 from labctl import build_dir
+from relay_peers import ask, field, ticket
 
 # shm/identity.h: why there are no SIDs
 NONE_GIVEN, SIGNATURE, MALFORMED, TOO_MANY = range(4)
@@ -109,6 +110,34 @@ def test_as_many_as_there_may_be(accept):
     answer = accept(p.make(extra=extra))
     has(answer, [f"user {DOMAIN}-1103", f"primary-group {DOMAIN}-515"]
         + [f"extra {sid}" for sid, _ in extra])
+
+
+def test_the_largest_ticket_through_the_connector(private_lab, forger):
+    """As many SIDs as there may be, in a token of 65 kB: the last one of them
+    lets its account in."""
+    lab = private_lab(workers=1)
+    with open(forger.keytab, "rb") as file:
+        more = file.read()[2:]
+    with open(lab.env["KEYTAB"], "ab") as file:
+        file.write(more)
+    lab.event(1105, seconds=10)
+    extra = [(f"S-1-5-21-7-7-7-1000000-1000000-1000000-{n}", p.ON) for n in range(1198)]
+    lab.rmsctl("servers", "add", "--role", "fci", extra[-1][0])
+    os.environ["KRB5_CONFIG"] = f"{forger.dir}/krb5.conf"
+    with open(os.environ["KRB5_CONFIG"], "w", encoding="ascii") as file:
+        file.write(CONFIG)
+    data = negotiate.Negotiate(p.SERVICE.partition("/")[2],
+                               forger.cache(p.make(extra=extra))).token()
+    assert 62_000 < len(data) < 66_560, len(data)
+    with lab.client() as client:
+        reply = ask(client, field(data))
+        assert reply.status == 200, lab.new("EVENT_LOG")[-1]
+        line = lab.access(reply)
+        assert (line["role"], line["account"]) == ("fci", f"{p.CLIENT}@{p.REALM}")
+    # The next one is somebody else.
+    os.environ["KRB5_CONFIG"] = lab.env["KRB5_CONFIG"]
+    with lab.client() as client:
+        assert ask(client, ticket(lab, "STRANGER")).status == 403
 
 
 # --- what gives no right -----------------------------------------------------
