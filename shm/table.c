@@ -20,6 +20,7 @@
 struct table {
 	const struct table_head *head;
 	const struct table_slot *slots;
+	const uint8_t *filter;
 	const struct table_ent *ents;
 	const char *text;
 };
@@ -75,14 +76,15 @@ table_check_head(const struct table_head *h, size_t size)
 		return "table made by a different version";
 	if (h->size != size)
 		return "table of the wrong size";
-	if (h->n > TABLE_ENTRIES_MAX || h->nslots < 2 ||
+	if (h->n > TABLE_ENTRIES_MAX || h->nslots < TABLE_SLOTS_MIN ||
 	    (h->nslots & (h->nslots - 1)) != 0 || h->nslots < 2 * h->n ||
 	    h->nslots > 4 * (uint64_t)TABLE_ENTRIES_MAX)
 		return "table with impossible counts";
 	if (h->slots_off != sizeof(*h) ||
-	    h->entries_off !=
+	    h->filter_off !=
 		h->slots_off +
 		    h->nslots * (uint64_t)sizeof(struct table_slot) ||
+	    h->entries_off != h->filter_off + h->nslots ||
 	    h->text_off !=
 		h->entries_off + h->n * (uint64_t)sizeof(struct table_ent) ||
 	    h->text_off > size)
@@ -90,6 +92,17 @@ table_check_head(const struct table_head *h, size_t size)
 	if (h->checksum != table_checksum(h, size))
 		return "table with a wrong checksum";
 	return NULL;
+}
+
+/* False when no entry has this key; true says nothing. */
+static bool
+table_may_have(const struct table *t, enum subject_kind kind, const void *key,
+	       size_t len)
+{
+	uint32_t bit =
+	    table_filter_bit(&t->head->key, t->head->nslots, kind, key, len);
+
+	return (t->filter[bit / 8] >> bit % 8 & 1) != 0;
 }
 
 static const char *
@@ -108,6 +121,8 @@ table_check_body(const struct table *t)
 		table_entry(t, i, &in);
 		if (!table_in_valid(&in))
 			return "table entry that is not one";
+		if (!table_may_have(t, in.kind, in.key.p, in.key.len))
+			return "table entry that the filter leaves out";
 	}
 	for (uint32_t i = 0; i < t->head->nslots; i++) {
 		if (t->slots[i].entry > t->head->n)
@@ -145,6 +160,7 @@ table_map(int fd, const char **why_r)
 
 		t->head = h;
 		t->slots = (const void *)(mem + h->slots_off);
+		t->filter = mem + h->filter_off;
 		t->ents = (const void *)(mem + h->entries_off);
 		t->text = (const char *)mem + h->text_off;
 		*why_r = table_check_body(t);
@@ -207,9 +223,13 @@ static uint32_t
 table_find(const struct table *t, enum subject_kind kind, const void *key,
 	   size_t len)
 {
-	uint64_t h = table_hash(&t->head->key, kind, key, len);
-	uint32_t mask = t->head->nslots - 1, s = (uint32_t)h & mask;
+	uint32_t mask = t->head->nslots - 1, s;
+	uint64_t h;
 
+	if (!table_may_have(t, kind, key, len))
+		return 0;
+	h = table_hash(&t->head->key, kind, key, len);
+	s = (uint32_t)h & mask;
 	for (; t->slots[s].entry != 0; s = (s + 1) & mask) {
 		const struct table_ent *e = &t->ents[t->slots[s].entry - 1];
 

@@ -73,11 +73,12 @@ table_plan(struct table_maker *t, const struct table_in *in, size_t n)
 		text += in[i].key.len + in[i].name.len;
 	}
 	h->n = (uint32_t)n;
-	for (h->nslots = 2; h->nslots < 2 * n;)
+	for (h->nslots = TABLE_SLOTS_MIN; h->nslots < 2 * n;)
 		h->nslots *= 2;
 	h->slots_off = sizeof(*h);
-	h->entries_off =
+	h->filter_off =
 	    h->slots_off + h->nslots * (uint64_t)sizeof(struct table_slot);
+	h->entries_off = h->filter_off + h->nslots;
 	h->text_off = h->entries_off + n * sizeof(struct table_ent);
 	h->size = h->text_off + text;
 	return 0;
@@ -105,7 +106,7 @@ table_key_of(const struct table_maker *t, const struct table_ent *e)
 	return (struct slice){(const char *)text + e->key_off, e->key_len};
 }
 
-/* Puts entry i into its slot.  0, or -EEXIST. */
+/* Puts entry i into its slot and the filter.  0, or -EEXIST. */
 static int
 table_put_slot(struct table_maker *t, struct table_ent *ents, uint32_t i)
 {
@@ -123,6 +124,9 @@ table_put_slot(struct table_maker *t, struct table_ent *ents, uint32_t i)
 			return -EEXIST;
 	}
 	slots[s] = (struct table_slot){(uint32_t)(h >> 32), i + 1};
+	s = table_filter_bit(&t->head.key, t->head.nslots, ents[i].kind, key.p,
+			     key.len);
+	t->mem[t->head.filter_off + s / 8] |= (uint8_t)(1U << s % 8);
 	return 0;
 }
 

@@ -621,7 +621,7 @@ every_head_field_is_checked_and_not_only_by_the_checksum(void **state)
 	} fields[] = {
 #define F(f) \
 	{offsetof(struct table_head, f), sizeof(((struct table_head *)0)->f)}
-	    F(magic),	    F(layout),	 F(size), F(slots_off),
+	    F(magic),	    F(layout),	 F(size), F(slots_off), F(filter_off),
 	    F(entries_off), F(text_off), F(n),	  F(nslots),
 	};
 	const char *why;
@@ -640,6 +640,32 @@ every_head_field_is_checked_and_not_only_by_the_checksum(void **state)
 			assert_null(map_bad(good_len, true, &why));
 		}
 	}
+}
+
+/* It would be an account that is refused without a word. */
+static void
+a_filter_that_leaves_an_entry_out_is_refused(void **state)
+{
+	struct table_head h;
+	const char *why;
+	size_t cleared = 0;
+
+	(void)state;
+	load_good();
+	memcpy(&h, good, sizeof(h));
+	for (size_t i = 0; i < 8 * (size_t)h.nslots; i++) {
+		uint8_t bit = (uint8_t)(1U << i % 8);
+
+		if ((good[h.filter_off + i / 8] & bit) == 0)
+			continue;
+		memcpy(bad, good, good_len);
+		bad[h.filter_off + i / 8] &= (uint8_t)~bit;
+		assert_null(map_bad(good_len, true, &why));
+		assert_string_equal(why,
+				    "table entry that the filter leaves out");
+		cleared++;
+	}
+	assert_true(cleared > 0 && cleared <= h.n);
 }
 
 static void
@@ -785,6 +811,7 @@ main(void)
 	    cmocka_unit_test(the_snapshot_is_sealed_and_read_only),
 	    cmocka_unit_test(
 		every_head_field_is_checked_and_not_only_by_the_checksum),
+	    cmocka_unit_test(a_filter_that_leaves_an_entry_out_is_refused),
 	    cmocka_unit_test(a_flipped_bit_anywhere_is_refused),
 	    cmocka_unit_test(a_wrong_body_never_leads_outside),
 	    cmocka_unit_test(slots_that_do_not_match_the_entries_are_refused),
