@@ -183,7 +183,7 @@ tls_ticket_mac(EVP_MAC_CTX *mac, struct ticket_key *k)
 }
 
 static int
-tls_on_ticket(SSL *ssl UNUSED, unsigned char name[16], unsigned char *iv,
+tls_on_ticket(SSL *ssl, unsigned char name[16], unsigned char *iv,
 	      EVP_CIPHER_CTX *ctx, EVP_MAC_CTX *mac, int enc)
 {
 	struct ticket_key *k;
@@ -206,7 +206,9 @@ tls_on_ticket(SSL *ssl UNUSED, unsigned char name[16], unsigned char *iv,
 		if (tls_ticket_mac(mac, k) != 1 ||
 		    EVP_DecryptInit_ex2(ctx, tls.aes, k->aes, iv, NULL) != 1)
 			return -1;
-		return i == 0 ? 1 : 2; /* 2: give the client a new one */
+		/* 2: give the client a new one.  In TLS 1.3 it uses each
+		 * for one connection only (RFC 8446 C.4). */
+		return i == 0 && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
 	}
 	return 0;
 }
