@@ -44,25 +44,47 @@ base64_encode(char *out, const void *data, size_t len)
 	return n;
 }
 
-static int
+#define NO 0x80 /* no value: above all others, also when several are or-ed */
+
+/* What a byte stands for. */
+/* clang-format off */
+static const uint8_t b64_values[256] = {
+	NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO,
+	NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO,
+	NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, 62, NO, NO, NO, 63,
+	52, 53, 54, 55, 56, 57, 58, 59, 60, 61, NO, NO, NO, NO, NO, NO,
+	NO,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14,
+	15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, NO, NO, NO, NO, NO,
+	NO, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40,
+	41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, NO, NO, NO, NO, NO,
+	[128 ... 255] = NO,
+};
+/* clang-format on */
+
+static inline uint8_t
 b64_value(char c)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == '+')
-		return 62;
-	return c == '/' ? 63 : -1;
+	return b64_values[(unsigned char)c];
+}
+
+/* Four characters that are not at the end.  False: one is none of base64. */
+static inline bool
+b64_four(const char *t, uint8_t *o)
+{
+	uint8_t a = b64_value(t[0]), b = b64_value(t[1]), c = b64_value(t[2]),
+		d = b64_value(t[3]);
+
+	o[0] = (uint8_t)(a << 2 | b >> 4);
+	o[1] = (uint8_t)(b << 4 | c >> 2);
+	o[2] = (uint8_t)(c << 6 | d);
+	return ((a | b | c | d) & NO) == 0;
 }
 
 ssize_t
 base64_decode(void *out, size_t size, struct slice t)
 {
 	uint8_t *o = out;
-	size_t pad = 0, n = 0, chars;
+	size_t pad = 0, n = 0, i = 0, chars;
 	uint32_t v = 0;
 	unsigned bits = 0;
 
@@ -73,12 +95,15 @@ base64_decode(void *out, size_t size, struct slice t)
 	chars = t.len - pad;
 	if (t.len / 4 * 3 - pad > size)
 		return -ENOBUFS;
-	for (size_t i = 0; i < chars; i++) {
-		int d = b64_value(t.p[i]);
-
-		if (d < 0)
+	for (; chars - i >= 4; i += 4, n += 3)
+		if (!b64_four(t.p + i, o + n))
 			return -EINVAL;
-		v = v << 6 | (uint32_t)d;
+	for (; i < chars; i++) {
+		uint8_t d = b64_value(t.p[i]);
+
+		if (d == NO)
+			return -EINVAL;
+		v = v << 6 | d;
 		bits += 6;
 		if (bits >= 8) {
 			bits -= 8;

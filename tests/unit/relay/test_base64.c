@@ -88,6 +88,39 @@ test_refused(void **state)
 	    -EINVAL);
 }
 
+/* Each of the 256, at each place of a group that is not the last one and of
+ * one that is. */
+static void
+test_every_byte_everywhere(void **state)
+{
+	static const char chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn"
+				    "opqrstuvwxyz0123456789+/";
+	uint8_t out[6];
+
+	(void)state;
+	for (size_t at = 0; at < 8; at++) {
+		for (int c = 0; c < 256; c++) {
+			const char *found = memchr(chars, c, 64);
+			char text[] = "AAAAAAAA";
+			const uint8_t *o = out + at / 4 * 3;
+			ssize_t n;
+
+			text[at] = (char)c;
+			n = base64_decode(out, sizeof(out),
+					  (struct slice){text, 8});
+			if (c == '=' && at == 7) {
+				assert_int_equal(n, 5);
+				continue;
+			}
+			assert_int_equal(n, found == NULL ? -EINVAL : 6);
+			if (found != NULL)
+				assert_int_equal(o[0] << 16 | o[1] << 8 | o[2],
+						 (found - chars)
+						     << 6 * (3 - at % 4));
+		}
+	}
+}
+
 /* Bits behind the last byte must be zero: else one token has 16 spellings. */
 static void
 test_stray_bits(void **state)
@@ -129,8 +162,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_vectors), cmocka_unit_test(test_all_bytes),
-	    cmocka_unit_test(test_refused), cmocka_unit_test(test_stray_bits),
+	    cmocka_unit_test(test_vectors),
+	    cmocka_unit_test(test_all_bytes),
+	    cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_every_byte_everywhere),
+	    cmocka_unit_test(test_stray_bits),
 	    cmocka_unit_test(test_size),
 	};
 
