@@ -13,6 +13,9 @@
 struct conf_errors {
 	char text[16][768]; /* the first ones, whole lines */
 	size_t n;	    /* how many there were, may be more than kept */
+	/* What will not do for long, or for nobody who looks; likewise. */
+	char warn[CONF_LISTENERS_MAX][768];
+	size_t nwarn; /* those kept */
 };
 
 /*
@@ -30,14 +33,14 @@ MUST_USE int conf_file_parse(const char *path, const char *text,
 /*
  * Checks what a parser cannot see, as the process that will use it: at least
  * one listener, no two on one address and port; with tls a certificate that
- * parses and has not expired, a key that parses, belongs to it and is not
- * accessible to group or others; a keytab that is readable, well-formed, not
- * empty and not accessible to group or others; cloud_ca_file readable with at
- * least one certificate; krb5_config readable; user and group that exist;
- * directories that can be made or written; logs that are regular files or can
- * be made.
- * 0 or -EINVAL with the errors (a file:line is given where a line is at
- * fault).
+ * parses (a warning when it has expired or will within days) with issuers in
+ * order, a key that parses, belongs to it and is not accessible to group or
+ * others; further certificates for channel binding that parse; a keytab that is
+ * readable, well-formed, not empty and not accessible to group or others;
+ * cloud_ca_file readable with at least one certificate; krb5_config readable;
+ * user and group that exist; directories that can be made or written; logs that
+ * are regular files or can be made. 0 or -EINVAL with the errors (a file:line
+ * is given where a line is at fault).
  */
 MUST_USE int conf_file_check(const char *path, const struct conf *c,
 			     struct conf_errors *e_r);

@@ -10,38 +10,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "conf/conf_file_parts.h"
+#include "conf/conf_file_checks.h"
 #include "conf/conf_keytab.h"
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
 
 #define PEM_BYTES_MAX	  1048576
-#define CA_BYTES_MAX	  16777216
 #define SEALING_KEY_BYTES 32
 
-struct check {
-	const char *path;
-	const struct conf *c;
-	struct conf_errors *e;
-	struct conf_lines lines;
-};
-
-/* What an error is about: a row and the line that gave it its value. */
-struct spot {
-	struct check *k;
-	const char *what; /* "keytab", or "listener web: key" */
-	unsigned line;
-};
-
-static void
-node_spot(struct check *k, const char *name, struct spot *s_r)
+void
+check_node_spot(struct check *k, const char *name, struct spot *s_r)
 {
 	size_t n;
 	const struct conf_row *t = conf_rows(&n),
@@ -52,9 +34,9 @@ node_spot(struct check *k, const char *name, struct spot *s_r)
 }
 
 /* text holds what the spot points to. */
-static void
-listener_spot(struct check *k, size_t i, const char *name, char *text,
-	      size_t size, struct spot *s_r)
+void
+check_listener_spot(struct check *k, size_t i, const char *name, char *text,
+		    size_t size, struct spot *s_r)
 {
 	size_t n;
 	const struct conf_row *t = conf_listener_rows(&n),
@@ -70,8 +52,8 @@ listener_spot(struct check *k, size_t i, const char *name, char *text,
 }
 
 /* why is "why, what would do". */
-static void
-fault(const struct spot *s, const char *value, const char *why)
+void
+check_fault(const struct spot *s, const char *value, const char *why)
 {
 	if (value[0] == '\0')
 		conf_errors_add(s->k->e, s->k->path, s->line, "%s: %s", s->what,
@@ -81,6 +63,23 @@ fault(const struct spot *s, const char *value, const char *why)
 				s->what, value, why);
 }
 
+void
+check_warn(const struct spot *s, const char *value, const char *why)
+{
+	struct conf_errors *e = s->k->e;
+	struct sbuf b;
+
+	if (e->nwarn >= ARRAY_LEN(e->warn))
+		return;
+	sbuf_init(&b, e->warn[e->nwarn], sizeof(e->warn[0]));
+	e->nwarn++;
+	if (s->line > 0)
+		sbuf_fmt(&b, "%s:%u: ", s->k->path, s->line);
+	else
+		sbuf_fmt(&b, "%s: ", s->k->path);
+	sbuf_fmt(&b, "%s = %.200s: %s", s->what, value, why);
+}
+
 static void
 fault_errno(const struct spot *s, const char *value, int err)
 {
@@ -88,7 +87,7 @@ fault_errno(const struct spot *s, const char *value, int err)
 
 	snprintf(why, sizeof(why), "%s, correct the path or its mode",
 		 err == ENOENT ? "no such file" : strerror(err));
-	fault(s, value, why);
+	check_fault(s, value, why);
 }
 
 /* --- files ------------------------------------------------------------- */
@@ -97,9 +96,9 @@ fault_errno(const struct spot *s, const char *value, int err)
  * Reads a file that the directive names; private: nobody but its owner may
  * reach it.  NULL after a report.  The caller frees, and wipes len bytes.
  */
-static char *
-slurp(const struct spot *s, const char *file, size_t max, bool private,
-      size_t *len_r)
+char *
+check_read(const struct spot *s, const char *file, size_t max, bool private,
+	   size_t *len_r)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r;
 	char *data = NULL;
@@ -112,15 +111,17 @@ slurp(const struct spot *s, const char *file, size_t max, bool private,
 	if (fstat(fd, &st) != 0) {
 		fault_errno(s, file, errno);
 	} else if (private && (st.st_mode & 077) != 0) {
-		fault(s, file,
-		      "group or others may reach it, it is a secret, "
-		      "chmod 600");
+		check_fault(s, file,
+			    "group or others may reach it, it is a secret, "
+			    "chmod 600");
 	} else {
 		r = fd_read_all(fd, max, &data, len_r);
 		if (r == -EFBIG)
-			fault(s, file, "far too large, name the right file");
+			check_fault(s, file,
+				    "far too large, name the right file");
 		else if (r == -EINVAL)
-			fault(s, file, "not a regular file, name the file");
+			check_fault(s, file,
+				    "not a regular file, name the file");
 		else if (r != 0)
 			fault_errno(s, file, -r);
 	}
@@ -128,8 +129,8 @@ slurp(const struct spot *s, const char *file, size_t max, bool private,
 	return data;
 }
 
-static void
-wipe_free(char *data, size_t len)
+void
+check_wipe_free(char *data, size_t len)
 {
 	if (data != NULL)
 		str_wipe(data, len);
@@ -176,7 +177,7 @@ fault_make(const struct spot *s, const char *path, int err)
 		 "cannot be made or written, %s, make its directory or correct "
 		 "the path",
 		 strerror(err));
-	fault(s, path, why);
+	check_fault(s, path, why);
 }
 
 static void
@@ -187,7 +188,7 @@ check_dir(struct check *k, const char *name, const char *path)
 
 	if (r == 0)
 		return;
-	node_spot(k, name, &s);
+	check_node_spot(k, name, &s);
 	fault_make(&s, path, -r);
 }
 
@@ -205,21 +206,22 @@ check_log(struct check *k, const char *name, const char *path)
 
 	if (path[0] == '\0')
 		return;
-	node_spot(k, name, &s);
+	check_node_spot(k, name, &s);
 	if (stat(path, &st) != 0) {
 		r = errno == ENOENT ? can_make_in(path) : -errno;
 		if (r != 0)
 			fault_make(&s, path, -r);
 	} else if (S_ISDIR(st.st_mode)) {
-		fault(&s, path, "Is a directory, name a regular file");
+		check_fault(&s, path, "Is a directory, name a regular file");
 	} else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
-		fault(&s, path,
-		      "a device, lines would be lost, name a regular file, or "
-		      "none");
+		check_fault(
+		    &s, path,
+		    "a device, lines would be lost, name a regular file, or "
+		    "none");
 	} else if (!S_ISREG(st.st_mode)) {
-		fault(&s, path,
-		      "a FIFO or socket, lines would be lost when nobody "
-		      "reads, name a regular file");
+		check_fault(&s, path,
+			    "a FIFO or socket, lines would be lost when nobody "
+			    "reads, name a regular file");
 	} else {
 		fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY |
 				    O_NONBLOCK);
@@ -257,13 +259,13 @@ check_sealing_key(struct check *k)
 		check_dir_of(k, "sealing_key_file", path);
 		return;
 	}
-	node_spot(k, "sealing_key_file", &s);
-	data = slurp(&s, path, 4096, true, &len);
+	check_node_spot(k, "sealing_key_file", &s);
+	data = check_read(&s, path, 4096, true, &len);
 	if (data != NULL && len != SEALING_KEY_BYTES)
-		fault(&s, path,
-		      "not a key of 32 bytes, restore the right "
-		      "file");
-	wipe_free(data, len);
+		check_fault(&s, path,
+			    "not a key of 32 bytes, restore the right "
+			    "file");
+	check_wipe_free(data, len);
 }
 
 static void
@@ -277,7 +279,7 @@ check_libexec(struct check *k)
 
 	if (dir[0] == '\0')
 		return;
-	node_spot(k, "libexec_dir", &s);
+	check_node_spot(k, "libexec_dir", &s);
 	for (size_t i = 0; i < ARRAY_LEN(child); i++) {
 		snprintf(file, sizeof(file), "%s/%s", dir, child[i]);
 		if (faccessat(AT_FDCWD, file, X_OK, AT_EACCESS) == 0)
@@ -285,7 +287,7 @@ check_libexec(struct check *k)
 		snprintf(why, sizeof(why),
 			 "no %s to run in it, %s, correct the path", child[i],
 			 strerror(errno));
-		fault(&s, dir, why);
+		check_fault(&s, dir, why);
 		return;
 	}
 }
@@ -300,11 +302,11 @@ check_keytab(struct check *k)
 
 	if (path[0] == '\0')
 		return;
-	node_spot(k, "keytab", &s);
-	data = slurp(&s, path, CONF_KEYTAB_BYTES_MAX, true, &len);
+	check_node_spot(k, "keytab", &s);
+	data = check_read(&s, path, CONF_KEYTAB_BYTES_MAX, true, &len);
 	if (data != NULL && conf_keytab_walk(data, len, NULL, NULL, &why) < 0)
-		fault(&s, path, why);
-	wipe_free(data, len);
+		check_fault(&s, path, why);
+	check_wipe_free(data, len);
 }
 
 static void
@@ -315,164 +317,8 @@ check_readable(struct check *k, const char *name, const char *path)
 
 	if (path[0] == '\0')
 		return;
-	node_spot(k, name, &s);
-	free(slurp(&s, path, PEM_BYTES_MAX, false, &len));
-}
-
-/* --- certificates ------------------------------------------------------ */
-
-/* A key with a passphrase must not make OpenSSL ask on the terminal. */
-static int
-no_passphrase(char *buf, int size, int rwflag, void *arg)
-{
-	(void)buf, (void)size, (void)rwflag, (void)arg;
-	return 0;
-}
-
-/* All certificates of a PEM text; the first one to *first_r (may be NULL). */
-static int
-count_certs(const char *pem, size_t len, X509 **first_r)
-{
-	BIO *bio = BIO_new_mem_buf(pem, (int)len);
-	X509 *x;
-	int n = 0;
-
-	if (bio == NULL)
-		return -ENOMEM;
-	while ((x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) !=
-	       NULL) {
-		if (n++ == 0 && first_r != NULL)
-			*first_r = x;
-		else
-			X509_free(x);
-	}
-	/* The end of the text is the only good reason to stop. */
-	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
-		n = -EINVAL;
-	ERR_clear_error();
-	BIO_free(bio);
-	if (n <= 0 && first_r != NULL) {
-		X509_free(*first_r);
-		*first_r = NULL;
-	}
-	return n;
-}
-
-static void
-check_ca(struct check *k)
-{
-	const char *path = k->c->cloud_ca_file.s;
-	struct spot s;
-	size_t len = 0;
-	char *pem;
-	int n;
-
-	node_spot(k, "cloud_ca_file", &s);
-	pem = slurp(&s, path, CA_BYTES_MAX, false, &len);
-	if (pem == NULL)
-		return;
-	n = count_certs(pem, len, NULL);
-	if (n == 0)
-		fault(&s, path,
-		      "no certificate in it, name a PEM file of "
-		      "issuers");
-	else if (n < 0)
-		fault(&s, path,
-		      "a certificate in it does not parse, replace "
-		      "the file");
-	free(pem);
-}
-
-static X509 *
-load_cert(const struct spot *s, const char *path)
-{
-	size_t len = 0;
-	char *pem = slurp(s, path, PEM_BYTES_MAX, false, &len);
-	X509 *x = NULL;
-	int n;
-
-	if (pem == NULL)
-		return NULL;
-	n = count_certs(pem, len, &x);
-	free(pem);
-	if (n <= 0)
-		fault(s, path,
-		      n == 0
-			  ? "no certificate in it, name a PEM file"
-			  : "a certificate in it does not parse, replace the "
-			    "file");
-	else if (X509_cmp_current_time(X509_get0_notAfter(x)) <= 0)
-		fault(s, path, "the certificate has expired, renew it");
-	else if (X509_cmp_current_time(X509_get0_notBefore(x)) >= 0)
-		fault(s, path,
-		      "the certificate is not valid yet, check the "
-		      "clock or wait");
-	return x;
-}
-
-static EVP_PKEY *
-load_key(const struct spot *s, const char *path)
-{
-	size_t len = 0;
-	char *pem = slurp(s, path, PEM_BYTES_MAX, true, &len);
-	EVP_PKEY *key = NULL;
-	BIO *bio;
-
-	if (pem == NULL)
-		return NULL;
-	bio = BIO_new_mem_buf(pem, (int)len);
-	if (bio != NULL)
-		key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
-	BIO_free(bio);
-	ERR_clear_error();
-	if (key == NULL)
-		fault(s, path,
-		      strstr(pem, "ENCRYPTED") != NULL
-			  ? "the key has a passphrase, nobody is there to type "
-			    "it, store it without"
-			  : "no private key that parses in it, name a PEM "
-			    "file");
-	wipe_free(pem, len);
-	return key;
-}
-
-static void
-check_tls(struct check *k, size_t i)
-{
-	const struct conf_listener *l = &k->c->listener[i];
-	char cert_text[128], key_text[128];
-	struct spot cert, key;
-	EVP_PKEY *pkey = NULL;
-	X509 *x = NULL;
-
-	listener_spot(k, i, "certificate", cert_text, sizeof(cert_text), &cert);
-	listener_spot(k, i, "key", key_text, sizeof(key_text), &key);
-	if (!l->tls) {
-		if (l->certificate.s[0] != '\0' || l->key.s[0] != '\0')
-			fault(l->key.s[0] != '\0' ? &key : &cert, "",
-			      "set, but tls is not, add tls = true or remove "
-			      "it");
-		return;
-	}
-	if (l->certificate.s[0] == '\0')
-		fault(&cert, "",
-		      "not set, tls = true needs it, name a PEM "
-		      "file");
-	else
-		x = load_cert(&cert, l->certificate.s);
-	if (l->key.s[0] == '\0')
-		fault(&key, "",
-		      "not set, tls = true needs it, name a PEM "
-		      "file");
-	else
-		pkey = load_key(&key, l->key.s);
-	if (x != NULL && pkey != NULL && X509_check_private_key(x, pkey) != 1)
-		fault(&key, l->key.s,
-		      "not the key of this certificate, name "
-		      "the pair");
-	ERR_clear_error();
-	EVP_PKEY_free(pkey);
-	X509_free(x);
+	check_node_spot(k, name, &s);
+	free(check_read(&s, path, PEM_BYTES_MAX, false, &len));
 }
 
 /* --- the rest ---------------------------------------------------------- */
@@ -501,12 +347,13 @@ check_listeners(struct check *k)
 		    "no listener, nobody could connect, add listener NAME "
 		    "{ }");
 	for (size_t i = 0; i < k->c->nlisteners; i++) {
-		check_tls(k, i);
+		check_certs(k, i);
 		for (size_t j = 0; j < i; j++) {
 			if (l[i].port != l[j].port ||
 			    !same_address(l[i].address.s, l[j].address.s))
 				continue;
-			listener_spot(k, i, "port", text, sizeof(text), &s);
+			check_listener_spot(k, i, "port", text, sizeof(text),
+					    &s);
 			conf_errors_add(
 			    k->e, k->path, s.line,
 			    "%s: %lld on %s is listener %s's already, choose "
@@ -524,16 +371,16 @@ check_accounts(struct check *k)
 	struct spot s;
 
 	if (user[0] != '\0' && getpwnam(user) == NULL) {
-		node_spot(k, "user", &s);
-		fault(&s, user,
-		      "no such account, create it or correct the "
-		      "name");
+		check_node_spot(k, "user", &s);
+		check_fault(&s, user,
+			    "no such account, create it or correct the "
+			    "name");
 	}
 	if (group[0] != '\0' && getgrnam(group) == NULL) {
-		node_spot(k, "control_group", &s);
-		fault(&s, group,
-		      "no such group, create it or correct the "
-		      "name");
+		check_node_spot(k, "control_group", &s);
+		check_fault(&s, group,
+			    "no such group, create it or correct the "
+			    "name");
 	}
 }
 
@@ -563,12 +410,12 @@ conf_file_check(const char *path, const struct conf *c, struct conf_errors *e_r)
 	check_readable(&k, "krb5_config", c->krb5_config.s);
 	check_log(&k, "event_log", c->event_log.s);
 	check_log(&k, "access_log", c->access_log.s);
-	check_ca(&k);
+	check_cloud_ca(&k);
 	if (c->dns_ttl_min_ms > c->dns_ttl_max_ms) {
-		node_spot(&k, "dns_ttl_min_ms", &s);
-		fault(&s, "",
-		      "more than dns_ttl_max_ms, no time would fit, "
-		      "lower it");
+		check_node_spot(&k, "dns_ttl_min_ms", &s);
+		check_fault(&s, "",
+			    "more than dns_ttl_max_ms, no time would fit, "
+			    "lower it");
 	}
 	return e_r->n > 0 ? -EINVAL : 0;
 }

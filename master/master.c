@@ -412,8 +412,9 @@ master_make(struct master *m, char err[MASTER_ERR])
 		m->rollout =
 		    rollout_new(m->loop, m->supervise, MASTER_ROLLOUT_MS,
 				master_on_rollout, m);
-	if (m->rollout == NULL || master_keytab_start(m) != 0 ||
-	    master_catch_signals(m) != 0) {
+	m->certs = loop_timer_new(m->loop, master_on_certs, m);
+	if (m->rollout == NULL || m->certs == NULL ||
+	    master_keytab_start(m) != 0 || master_catch_signals(m) != 0) {
 		snprintf(err, MASTER_ERR, "out of memory");
 		return -ENOMEM;
 	}
@@ -460,6 +461,7 @@ master_run(struct master *m)
 		    RMS_VERSION, (int)getpid(), m->user, m->relays);
 	/* A table that cannot be built is an event; the relays refuse. */
 	master_first_table(m, err);
+	master_on_certs(m);
 	supervise_start(m->supervise);
 	status = loop_run(m->loop);
 	event_tellf(
@@ -479,6 +481,7 @@ master_fini(struct master *m)
 	}
 	master_keytab_stop(m);
 	rollout_free(&m->rollout);
+	loop_timer_free(&m->certs);
 	supervise_free(&m->supervise);
 	publish_free(&m->publish);
 	seen_keep_free(&m->seen_keep);

@@ -41,6 +41,8 @@ struct trouble;
 #define MASTER_SIGNALS 6
 /* So long all processes may take to bring a new set into force. */
 #define MASTER_ROLLOUT_MS 10000
+/* Certificates grow old without a change of ours: looked at so often. */
+#define MASTER_CERTS_MS (UINT64_C(12) * 3600 * 1000)
 
 struct master {
 	char conf_path[512];
@@ -66,6 +68,7 @@ struct master {
 	char rollout_by[64]; /* author of what is rolled out */
 	bool rollout_reload; /* it came from the file */
 	struct control *control;
+	struct loop_timer *certs;
 	struct event *signal[MASTER_SIGNALS]; /* libevent's */
 	bool stopping;			      /* TERM, INT or QUIT came */
 	bool quitting;			      /* the last of them was QUIT */

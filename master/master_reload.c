@@ -28,6 +28,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/fd.h"
 #include "shm/base/json.h"
+#include "shm/base/loop.h"
 #include "shm/base/log.h"
 
 /* Room for the accounts of event 1004. */
@@ -52,6 +53,33 @@ master_set_log_level(const struct master *m)
 
 	if (log_level_parse(m->conf.log_level.s, &level) == 0)
 		log_set_level(level);
+}
+
+/* --- what grows old ---------------------------------------------------- */
+
+static void
+tell_warnings(struct master *m, const struct conf_errors *e)
+{
+	trouble_over(m->trouble, TROUBLE_MASTER, 2140);
+	for (size_t i = 0; i < e->nwarn; i++) {
+		event_tellf(m->events, 2140, "%s", e->warn[i]);
+		master_trouble(m, NULL, 2140, "%s", e->warn[i]);
+	}
+	loop_timer_set(m->certs, MASTER_CERTS_MS);
+}
+
+void
+master_on_certs(void *arg)
+{
+	struct master *m = arg;
+	struct conf_errors *e = calloc(1, sizeof(*e));
+
+	/* Errors are for a reload to tell: what is in force is a copy. */
+	if (e != NULL) {
+		(void)!conf_file_check(m->conf_path, &m->conf, e);
+		tell_warnings(m, e);
+	}
+	free(e);
 }
 
 /* --- a new file -------------------------------------------------------- */
@@ -217,6 +245,7 @@ master_reload(struct master *m, const char *author, struct conf_errors *e_r)
 		return r;
 	}
 	reload_commit(m, n);
+	tell_warnings(m, e_r);
 	free(n);
 	master_roll_out(m, author, true);
 	if (m->restart_needed[0] != '\0') {

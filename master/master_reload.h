@@ -21,6 +21,9 @@ void master_on_rollout(void *arg, uint64_t set,
 		       const struct conf_errors *wrong);
 
 /* The table at the start, with event 1004 or 2003, or 3001. */
+/* Looks at the files again and tells what will not do for long (event 2140);
+ * arg is the master. */
+void master_on_certs(void *arg);
 void master_first_table(struct master *m, char err[MASTER_ERR]);
 
 #endif

@@ -263,16 +263,13 @@ send_segments(struct publish *p, struct proc *c)
 }
 
 static void
-send_cert(struct publish *p, struct proc *c, uint32_t i)
+send_pem(struct proc *c, uint32_t i, enum listener_pem kind, int fd)
 {
-	struct msg_cert m = {
-	    .index = i,
-	    .pem = {p->files->cert[i], p->files->cert_len[i]},
-	};
-	size_t len = msg_cert_pack(&m, p->body, BODY_MAX);
+	struct msg_listener_pem m = {.index = i, .kind = kind};
+	uint8_t body[16];
+	size_t len = msg_listener_pem_pack(&m, body, sizeof(body));
 
-	BUG_ON(len == 0); /* FILES_CERT_MAX */
-	supervise_send(c, IPC_CERT, p->body, len, -1);
+	supervise_send(c, IPC_LISTENER_PEM, body, len, fd);
 }
 
 /* LISTENER and TLS_KEY. */
@@ -287,16 +284,17 @@ send_of_listener(struct proc *c, enum ipc_type type, uint32_t i, int fd)
 }
 
 static void
-send_tls(struct publish *p, struct proc *c)
+send_of_listeners(struct publish *p, struct proc *c)
 {
+	const struct publish_files *f = p->files;
+
 	for (uint32_t i = 0; i < p->conf->nlisteners; i++) {
-		if (p->files->cert[i] == NULL)
-			continue;
-		if (c->role == ROLE_RELAY)
-			send_cert(p, c, i);
-		else if (c->role == ROLE_KEEPER)
-			send_of_listener(c, IPC_TLS_KEY, i,
-					 p->files->key_fd[i]);
+		if (c->role == ROLE_KEEPER && f->key_fd[i] >= 0)
+			send_of_listener(c, IPC_TLS_KEY, i, f->key_fd[i]);
+		for (int k = 0; c->role == ROLE_RELAY && k < PEM_MAX; k++)
+			if (f->pem_fd[i][k] >= 0)
+				send_pem(c, i, (enum listener_pem)k,
+					 f->pem_fd[i][k]);
 	}
 }
 
@@ -384,7 +382,7 @@ send_done(struct publish *p, struct proc *c)
 static void
 send_files(struct publish *p, struct proc *c)
 {
-	send_tls(p, c);
+	send_of_listeners(p, c);
 	if (c->role == ROLE_KEEPER && p->files->keytab_fd >= 0)
 		supervise_send(c, IPC_KEYTAB, NULL, 0, p->files->keytab_fd);
 	if (c->role == ROLE_CLOUD)

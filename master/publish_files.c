@@ -21,6 +21,8 @@
 
 /* Every CA of the world is about 250 kB. */
 #define FILES_CA_MAX (UINT64_C(16) << 20)
+/* A certificate with its issuers is 10 kB. */
+#define FILES_PEM_MAX (UINT64_C(1) << 20)
 
 static int
 files_open(const char *path, int *fd_r, char *err, size_t err_size)
@@ -58,9 +60,9 @@ files_read(const char *path, size_t max, char **data_r, size_t *len_r,
 	return r;
 }
 
+/* A copy that nobody can change any more; an empty path is none. */
 static int
-files_load_ca(struct publish_files *f, const char *path, char *err,
-	      size_t err_size)
+files_copy(const char *path, size_t max, int *fd_r, char *err, size_t err_size)
 {
 	char *data;
 	size_t len;
@@ -68,17 +70,18 @@ files_load_ca(struct publish_files *f, const char *path, char *err,
 
 	if (path[0] == '\0')
 		return 0;
-	r = files_read(path, FILES_CA_MAX, &data, &len, err, err_size);
+	r = files_read(path, max, &data, &len, err, err_size);
 	if (r != 0)
 		return r;
-	f->ca_fd = fd_memfd_sealed("cloud-ca", data, len);
+	r = fd_memfd_sealed("pem", data, len);
 	free(data);
-	if (f->ca_fd >= 0)
-		return 0;
-	r = f->ca_fd;
-	f->ca_fd = -1;
-	snprintf(err, err_size, "%s: cannot be copied: %s", path, strerror(-r));
-	return r;
+	if (r < 0) {
+		snprintf(err, err_size, "%s: cannot be copied: %s", path,
+			 strerror(-r));
+		return r;
+	}
+	*fd_r = r;
+	return 0;
 }
 
 /* A copy: who writes to the file does not change what a keeper that is
@@ -108,12 +111,13 @@ static int
 files_load_listener(struct publish_files *f, size_t i,
 		    const struct conf_listener *c, char *err, size_t err_size)
 {
-	int r;
+	int r = files_copy(c->channel_binding_certificates.s, FILES_PEM_MAX,
+			   &f->pem_fd[i][PEM_BINDINGS], err, err_size);
 
-	if (!c->tls)
-		return 0;
-	r = files_read(c->certificate.s, FILES_CERT_MAX, &f->cert[i],
-		       &f->cert_len[i], err, err_size);
+	if (r != 0 || !c->tls)
+		return r;
+	r = files_copy(c->certificate.s, FILES_PEM_MAX,
+		       &f->pem_fd[i][PEM_CHAIN], err, err_size);
 	if (r == 0)
 		r = files_open(c->key.s, &f->key_fd[i], err, err_size);
 	return r;
@@ -132,13 +136,15 @@ publish_files_load(struct publish_files **f_r, const struct conf *conf,
 	}
 	f->keytab_fd = f->ca_fd = -1;
 	memset(f->key_fd, 0xff, sizeof(f->key_fd)); /* all -1 */
+	memset(f->pem_fd, 0xff, sizeof(f->pem_fd));
 	for (size_t i = 0; r == 0 && i < conf->nlisteners; i++)
 		r = files_load_listener(f, i, &conf->listener[i], err,
 					err_size);
 	if (r == 0 && conf->keytab.s[0] != '\0')
 		r = files_load_keytab(f, conf->keytab.s, err, err_size);
 	if (r == 0)
-		r = files_load_ca(f, conf->cloud_ca_file.s, err, err_size);
+		r = files_copy(conf->cloud_ca_file.s, FILES_CA_MAX, &f->ca_fd,
+			       err, err_size);
 	if (r != 0) {
 		publish_files_free(&f);
 		return r;
@@ -155,7 +161,8 @@ publish_files_free(struct publish_files **fp)
 	if (f == NULL)
 		return;
 	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++) {
-		free(f->cert[i]);
+		for (size_t k = 0; k < PEM_MAX; k++)
+			fd_close(&f->pem_fd[i][k]);
 		fd_close(&f->key_fd[i]);
 	}
 	fd_close(&f->keytab_fd);

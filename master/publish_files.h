@@ -5,16 +5,13 @@
 #define RMS_PUBLISH_FILES_H
 
 #include "master/publish.h"
-
-/* A CERT message is at most 65,536 bytes with its other fields. */
-#define FILES_CERT_MAX 65000
+#include "shm/msg.h"
 
 struct publish_files {
-	char *cert[CONF_LISTENERS_MAX]; /* PEM, NULL without tls */
-	size_t cert_len[CONF_LISTENERS_MAX];
-	int key_fd[CONF_LISTENERS_MAX]; /* -1 without tls */
-	int keytab_fd;			/* sealed memfd, -1 none */
-	int ca_fd;			/* sealed memfd, -1 none */
+	int pem_fd[CONF_LISTENERS_MAX][PEM_MAX]; /* sealed memfds, -1 none */
+	int key_fd[CONF_LISTENERS_MAX];		 /* -1 without tls */
+	int keytab_fd;				 /* sealed memfd, -1 none */
+	int ca_fd;				 /* sealed memfd, -1 none */
 };
 
 #endif

@@ -203,6 +203,8 @@ main(int argc, char **argv)
 	if (master_conf_load(a.conf, &conf, &errs) != 0)
 		return refuse(&errs, a.test);
 	if (a.test) {
+		for (size_t i = 0; i < errs.nwarn; i++)
+			log_plain("%s", errs.warn[i]);
 		printf("%s: good\n", a.conf);
 		return 0;
 	}

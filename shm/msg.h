@@ -35,10 +35,15 @@ struct msg_listener {
 	uint32_t index; /* position in the view's list of listeners */
 };
 
-/* --- CERT ------------------------------------------------------------ */
-struct msg_cert {
-	uint32_t index;	  /* of the listener */
-	struct slice pem; /* leaf first */
+/* --- LISTENER_PEM: what relays know of a listener, all of it public --- */
+enum listener_pem {
+	PEM_CHAIN = 0,	  /* the certificate, then its issuers */
+	PEM_BINDINGS = 1, /* channel_binding_certificates */
+	PEM_MAX,
+};
+struct msg_listener_pem {
+	uint32_t index; /* of the listener */
+	enum listener_pem kind;
 };
 
 /* --- PEER ------------------------------------------------------------ */
@@ -247,7 +252,7 @@ struct msg_token_stale {
 
 MSG_DECLARE(segment)
 MSG_DECLARE(listener)
-MSG_DECLARE(cert)
+MSG_DECLARE(listener_pem)
 MSG_DECLARE(peer)
 MSG_DECLARE(accuse)
 MSG_DECLARE(set)

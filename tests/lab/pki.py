@@ -47,7 +47,7 @@ def make_ca(directory):
          "-key", f"{directory}/ca.key", "-out", f"{directory}/ca.pem", "-days", "3650"])
 
 
-def make_certificate(directory, stem, names, kind=RSA, days=365):
+def make_certificate(directory, stem, names, kind=RSA, days=365, digest="sha256"):
     """stem.pem (certificate, then the CA's) and stem.key; the first of names
     is the subject.  names are "DNS:…" or "IP:…"."""
     base, config = f"{directory}/{stem}", f"{directory}/{stem}.cnf"
@@ -58,7 +58,7 @@ def make_certificate(directory, stem, names, kind=RSA, days=365):
          "-out", base + ".csr"])
     run(["openssl", "x509", "-req", "-in", base + ".csr", "-CA", f"{directory}/ca.pem",
          "-CAkey", f"{directory}/ca.key", "-set_serial", f"0x{os.urandom(8).hex()}",
-         "-days", str(days), "-extfile", config, "-extensions", "leaf", "-out", base + ".crt"])
+         f"-{digest}", "-days", str(days), "-extfile", config, "-extensions", "leaf", "-out", base + ".crt"])
     with open(base + ".pem", "w", encoding="ascii") as out:
         for path in (base + ".crt", f"{directory}/ca.pem"):
             with open(path, encoding="ascii") as file:

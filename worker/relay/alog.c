@@ -103,6 +103,7 @@ alog_who(struct json *j, const struct exchange *x)
 	json_str(j, "account", id == NULL ? "" : id->principal);
 	json_str(j, "sid", sid);
 	json_str(j, "mech", id == NULL ? "" : mech_name(id->mech));
+	json_bool(j, "bound", id != NULL && id->bound);
 	json_str(j, "role", server_role_name(x->role));
 	json_u64(j, "entry", x->entry);
 }

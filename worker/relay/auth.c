@@ -109,20 +109,61 @@ auth_fail(struct client *c, enum auth_cause cause, struct slice detail)
 	client_refuse(c, REASON_AUTH_FAILED, auth_cause_text(cause));
 }
 
+/* What the client's listener holds it to; NULL when it is gone, then the
+ * connection ends with this request (client_retire). */
+static struct listener *
+auth_listener(struct client *c)
+{
+	return listener_find(c->w, c->listener);
+}
+
+/* May an identity stay with the connection?  Not where the connection may be
+ * used for more than one client. */
+static bool
+auth_may_stay(const struct client *c, const struct listener *l)
+{
+	return !c->shared && l != NULL && l->connection_auth &&
+	       c->w->c->conf.connection_auth;
+}
+
 /* The identity that the connection already has, when it may be used. */
 static bool
 auth_from_connection(struct client *c)
 {
+	struct listener *l = auth_listener(c);
 	struct identity *id = c->ident;
 
-	if (id == NULL || c->shared || !c->w->c->conf.connection_auth)
+	if (id == NULL || !auth_may_stay(c, l))
 		return false;
-	if (id->expires != 0 && id->expires <= clock_real_ns() / NS_PER_S) {
+	/* the newest rules, on connections that began under others too */
+	if ((id->expires != 0 && id->expires <= clock_real_ns() / NS_PER_S) ||
+	    (l->binding == BINDING_REQUIRE && !id->bound)) {
 		identity_free(&c->ident);
 		return false;
 	}
 	c->x->ident = id;
 	return true;
+}
+
+/* The bindings that the client may have; own holds the first. */
+static void
+auth_bindings(struct client *c, uint8_t own[TLS_BINDING_MAX],
+	      struct msg_auth_step *m)
+{
+	const struct listener *l = auth_listener(c);
+	size_t n = c->wire.ssl == NULL ? 0 : tls_binding(c->wire.ssl, own);
+
+	m->must_bind = l == NULL || l->binding == BINDING_REQUIRE;
+	if (l != NULL && l->binding == BINDING_OFF)
+		return;
+	if (n > 0) {
+		m->own = true;
+		m->binding[m->nbindings++] =
+		    (struct slice){(const char *)own, n};
+	}
+	for (size_t i = 0; l != NULL && i < l->further.n; i++)
+		m->binding[m->nbindings++] = (struct slice){
+		    (const char *)l->further.at[i].bytes, l->further.at[i].len};
 }
 
 static void
@@ -135,7 +176,7 @@ auth_send(struct client *c, struct slice token)
 	    .first = first,
 	    .token = token,
 	};
-	uint8_t binding[TLS_BINDING_MAX];
+	uint8_t own[TLS_BINDING_MAX];
 	size_t len;
 	int r;
 
@@ -143,12 +184,7 @@ auth_send(struct client *c, struct slice token)
 		auth_fail(c, CAUSE_TOO_LARGE, SLICE_LIT(""));
 		return;
 	}
-	len = c->wire.ssl == NULL ? 0 : tls_binding(c->wire.ssl, binding);
-	if (len > 0) {
-		m.binding[0] = (struct slice){(const char *)binding, len};
-		m.nbindings = 1;
-		m.own = true;
-	}
+	auth_bindings(c, own, &m);
 	len = msg_auth_step_pack(&m, auth_body, sizeof(auth_body));
 	BUG_ON(len == 0); /* AUTH_BODY_MAX */
 	if (first) {
@@ -247,10 +283,12 @@ auth_ok(struct client *c, const struct msg_auth_reply *m)
 		return;
 	}
 	stat_add(c->w->row, STAT_auth_ok, 1);
-	if (c->shared || !c->w->c->conf.connection_auth)
-		x->ident_owned = true;
-	else
+	/* bound to who ends TLS before us: it may send others' requests here */
+	c->shared |= x->ident->bound_before;
+	if (auth_may_stay(c, auth_listener(c)))
 		c->ident = x->ident;
+	else
+		x->ident_owned = true;
 	local_authenticated(c);
 }
 

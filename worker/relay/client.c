@@ -410,6 +410,18 @@ client_on_timer(void *arg)
 		client_run(c);
 }
 
+/* No request any more after the one that is here, if there is one. */
+static void
+client_wind_up(struct client *c)
+{
+	if (c->state == CLIENT_IDLE && wire_blocked(&c->wire))
+		client_linger(c); /* it has not got all of a reply */
+	else if (c->state == CLIENT_IDLE && c->wpos == c->rpos)
+		client_end(c, REASON_SHUTDOWN);
+	else if (c->x != NULL && !c->x->reply_started)
+		c->x->close_after = true;
+}
+
 void
 client_drain_idle(struct relay *w)
 {
@@ -417,11 +429,24 @@ client_drain_idle(struct relay *w)
 
 	for (c = w->clients; c != NULL; c = next) {
 		next = c->next;
-		if (c->state == CLIENT_IDLE && wire_blocked(&c->wire))
-			client_linger(c); /* it has not got all of a reply */
-		else if (c->state == CLIENT_IDLE && c->wpos == c->rpos)
-			client_end(c, REASON_SHUTDOWN);
-		else if (c->x != NULL && !c->x->reply_started)
-			c->x->close_after = true;
+		client_wind_up(c);
+	}
+}
+
+void
+client_retire(struct relay *w)
+{
+	struct client *c, *next;
+	struct listener *l;
+
+	for (c = w->clients; c != NULL; c = next) {
+		next = c->next;
+		l = listener_find(w, c->listener);
+		if (l != NULL && (l->ctx != NULL) == (c->wire.ssl != NULL))
+			continue;
+		if (c->x == NULL && !wire_blocked(&c->wire))
+			client_end(c, REASON_LISTENER_GONE);
+		else
+			client_wind_up(c);
 	}
 }

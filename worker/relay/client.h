@@ -159,6 +159,8 @@ void client_refuse(struct client *c, enum reason why, const char *detail);
 enum io_result client_fill(struct client *c);
 /* The worker drains: idle connections close. */
 void client_drain_idle(struct relay *w);
+/* Likewise those whose listener is gone, or is one of another kind now. */
+void client_retire(struct relay *w);
 /* Sends "100 Continue" once when it was asked for. */
 void client_continue(struct client *c);
 

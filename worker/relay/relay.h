@@ -19,6 +19,7 @@
 #include "shm/tickets.h"
 #include "shm/token.h"
 #include "worker/child.h"
+#include "worker/relay/listener.h"
 
 /* Size of the blocks that heads and bodies are read into. */
 #define RELAY_BLOCK 65536
@@ -30,17 +31,6 @@
 struct client;
 struct upstream;
 struct alog;
-
-struct listener {
-	struct relay *w;
-	unsigned index; /* in conf.listener[] */
-	int fd;
-	struct event *ev;
-	SSL_CTX *ctx; /* NULL on a plain listener */
-	char *pem;    /* certificate chain as received; owned */
-	size_t pem_len;
-	bool pem_new; /* not yet in ctx */
-};
 
 /* A credential as requests use it, made from the token segment. */
 struct relay_cred {
@@ -59,7 +49,6 @@ struct relay {
 	bool draining;
 
 	struct listener listener[CONF_LISTENERS_MAX];
-	size_t nlisteners;
 	bool accept_paused;
 
 	struct table *table;

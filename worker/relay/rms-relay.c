@@ -238,48 +238,6 @@ relay_take_segment(struct relay *w, struct ipc_msg *m)
 }
 
 static int
-relay_take_listener(struct relay *w, struct ipc_msg *m)
-{
-	struct msg_listener ml;
-	struct listener *l;
-
-	if (msg_listener_unpack(&ml, m->body, m->len) != 0 ||
-	    ml.index >= CONF_LISTENERS_MAX)
-		return -EPROTO;
-	l = &w->listener[ml.index];
-	if (l->ev != NULL)
-		event_free(l->ev);
-	l->ev = NULL;
-	fd_close(&l->fd);
-	l->fd = m->fd;
-	m->fd = -1;
-	return fd_nonblock(l->fd);
-}
-
-static int
-relay_take_cert(struct relay *w, struct ipc_msg *m)
-{
-	struct msg_cert mc;
-	struct listener *l;
-	char *pem;
-
-	if (msg_cert_unpack(&mc, m->body, m->len) != 0 ||
-	    mc.index >= CONF_LISTENERS_MAX)
-		return -EPROTO;
-	pem = malloc(mc.pem.len + 1);
-	if (pem == NULL)
-		return -ENOMEM;
-	memcpy(pem, mc.pem.p, mc.pem.len);
-	pem[mc.pem.len] = '\0';
-	l = &w->listener[mc.index];
-	free(l->pem);
-	l->pem = pem;
-	l->pem_len = mc.pem.len;
-	l->pem_new = true;
-	return 0;
-}
-
-static int
 relay_take_ca(struct relay *w, struct ipc_msg *m)
 {
 	char *pem;
@@ -312,8 +270,8 @@ static const struct {
 	enum ipc_type type;
 	int (*take)(struct relay *w, struct ipc_msg *m);
 } relay_takes[] = {
-    {IPC_SEGMENT, relay_take_segment}, {IPC_LISTENER, relay_take_listener},
-    {IPC_PEER, relay_take_peer},       {IPC_CERT, relay_take_cert},
+    {IPC_SEGMENT, relay_take_segment}, {IPC_LISTENER, listener_take_fd},
+    {IPC_PEER, relay_take_peer},       {IPC_LISTENER_PEM, listener_take_pem},
     {IPC_CLOUD_CA, relay_take_ca},     {IPC_ACCESS_LOG, relay_take_log},
 };
 
@@ -326,8 +284,7 @@ relay_on_msg(struct child *c, struct ipc_msg *m)
 		w->c = c;
 		w->loop = c->loop;
 		for (size_t i = 0; i < CONF_LISTENERS_MAX; i++)
-			w->listener[i] = (struct listener){
-			    .w = w, .index = (unsigned)i, .fd = -1};
+			listener_init(&w->listener[i], w, (unsigned)i);
 		w->tv = calloc(1, sizeof(*w->tv));
 		w->alog = alog_new(w);
 		if (w->tv == NULL || w->alog == NULL)
@@ -400,73 +357,6 @@ relay_set_tenant(struct relay *w)
 		w->tenant_path[n - 1] = '\0';
 }
 
-static void
-relay_on_accept(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
-{
-	client_accept(arg);
-}
-
-static void
-relay_close_listener(struct listener *l)
-{
-	if (l->ev != NULL)
-		event_free(l->ev);
-	l->ev = NULL;
-	fd_close(&l->fd);
-	SSL_CTX_free(l->ctx); /* connections hold their own reference */
-	l->ctx = NULL;
-}
-
-static int
-relay_set_cert(struct relay *w, struct listener *l)
-{
-	const struct conf_listener *cl = &w->c->conf.listener[l->index];
-	char err[256];
-	int r;
-
-	if (!cl->tls) {
-		SSL_CTX_free(l->ctx);
-		l->ctx = NULL;
-		return 0;
-	}
-	if (l->pem_new) {
-		r = tls_server_ctx(w, l, err, sizeof(err));
-		if (r != 0) {
-			log_err("listener %s: %s", cl->name, err);
-			return r;
-		}
-		l->pem_new = false;
-	}
-	if (l->ctx == NULL) {
-		log_err("listener %s: no certificate", cl->name);
-		return -EINVAL;
-	}
-	return 0;
-}
-
-static int
-relay_set_listener(struct relay *w, struct listener *l)
-{
-	int r;
-
-	if (l->index >= w->c->conf.nlisteners) {
-		relay_close_listener(l); /* the newest set has it no more */
-		return 0;
-	}
-	if (l->fd < 0)
-		return 0;
-	r = relay_set_cert(w, l);
-	/* with the old certificate when the new one is of no use; never TLS
-	 * without one */
-	if (l->ev != NULL || w->draining || (r != 0 && l->ctx == NULL))
-		return r;
-	l->ev = event_new(loop_base(w->loop), l->fd, EV_READ | EV_PERSIST,
-			  relay_on_accept, l);
-	if (l->ev == NULL || event_add(l->ev, NULL) != 0)
-		return -ENOMEM;
-	return r;
-}
-
 /* A TLS connection is 14 kB in thirty pieces.  When many have gone, what they
  * had lies between pieces that are in use, and free() gives none of it back
  * to the system. */
@@ -490,9 +380,7 @@ relay_on_sweep(void *arg)
 	relay_trim(w);
 	if (w->accept_paused && !w->draining) {
 		w->accept_paused = false;
-		for (size_t i = 0; i < CONF_LISTENERS_MAX; i++)
-			if (w->listener[i].ev != NULL)
-				event_add(w->listener[i].ev, NULL);
+		listener_resume(w);
 	}
 	loop_timer_set(w->sweep, RELAY_SWEEP_MS);
 }
@@ -554,15 +442,18 @@ relay_on_conf(struct child *c, bool first)
 	w->row = c->row;
 	if (first)
 		r = relay_init(w);
-	memcpy(before, w->tenant_base, sizeof(before));
-	relay_set_tenant(w);
+	/* What can fail comes first; after it nothing does. */
+	if (r == 0)
+		r = listener_prepare(w);
 	if (r == 0)
 		r = relay_set_cloud(w);
-	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++) {
-		int e = relay_set_listener(w, &w->listener[i]);
-
-		r = r == 0 ? e : r;
+	if (r != 0) {
+		listener_abort(w);
+		return r;
 	}
+	listener_commit(w);
+	memcpy(before, w->tenant_base, sizeof(before));
+	relay_set_tenant(w);
 	w->token_seq = 0; /* host and scheme may have changed */
 	relay_token_refresh(w);
 	if (strcmp(before, w->tenant_base) != 0) {
@@ -570,7 +461,14 @@ relay_on_conf(struct child *c, bool first)
 		upstream_sweep(w, true);
 		tls_cloud_forget();
 	}
-	return r;
+	return 0;
+}
+
+static void
+relay_on_abort(struct child *c UNUSED)
+{
+	if (relay.c != NULL)
+		listener_abort(&relay);
 }
 
 static void
@@ -589,11 +487,7 @@ relay_on_drain(struct child *c, uint64_t ms)
 	struct relay *w = &relay;
 
 	w->draining = true;
-	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++) {
-		if (w->listener[i].ev != NULL)
-			event_free(w->listener[i].ev);
-		w->listener[i].ev = NULL;
-	}
+	listener_stop(w);
 	client_drain_idle(w);
 	upstream_sweep(w, true);
 	if (w->nclients == 0) {
@@ -609,6 +503,7 @@ relay_on_drain(struct child *c, uint64_t ms)
 
 static const struct child_ops relay_ops = {
     .on_msg = relay_on_msg,
+    .on_abort = relay_on_abort,
     .on_conf = relay_on_conf,
     .on_drain = relay_on_drain,
 };

@@ -245,9 +245,9 @@ tls_common(SSL_CTX *ctx)
 /* Leaf and issuers from the PEM text into ctx.  Returns the leaf, owned by
  * ctx. */
 static X509 *
-tls_load_chain(SSL_CTX *ctx, const struct listener *l)
+tls_load_chain(SSL_CTX *ctx, struct slice chain)
 {
-	BIO *b = BIO_new_mem_buf(l->pem, (int)l->pem_len);
+	BIO *b = BIO_new_mem_buf(chain.p, (int)chain.len);
 	X509 *leaf, *ca;
 	int ok;
 
@@ -266,8 +266,9 @@ tls_load_chain(SSL_CTX *ctx, const struct listener *l)
 	return ok ? SSL_CTX_get0_certificate(ctx) : NULL;
 }
 
-int
-tls_server_ctx(struct relay *w, struct listener *l, char *err, size_t err_size)
+SSL_CTX *
+tls_server_ctx(struct relay *w, struct slice chain,
+	       const uint8_t id[TLS_ID_BYTES], char *err, size_t err_size)
 {
 	SSL_CTX *ctx;
 	X509 *leaf;
@@ -276,10 +277,10 @@ tls_server_ctx(struct relay *w, struct listener *l, char *err, size_t err_size)
 	if (tls_init(w) != 0 ||
 	    (ctx = SSL_CTX_new(TLS_server_method())) == NULL) {
 		snprintf(err, err_size, "out of memory");
-		return -ENOMEM;
+		return NULL;
 	}
 	tls_common(ctx);
-	leaf = tls_load_chain(ctx, l);
+	leaf = tls_load_chain(ctx, chain);
 	if (leaf != NULL)
 		key = tlskey_new(leaf);
 	if (key == NULL || SSL_CTX_use_PrivateKey(ctx, key) != 1) {
@@ -289,34 +290,33 @@ tls_server_ctx(struct relay *w, struct listener *l, char *err, size_t err_size)
 		    "neither RSA nor EC");
 		EVP_PKEY_free(key);
 		SSL_CTX_free(ctx);
-		return -EINVAL;
+		return NULL;
 	}
 	EVP_PKEY_free(key);
-	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"rms", 3);
+	SSL_CTX_set_session_id_context(ctx, id, TLS_ID_BYTES);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(ctx, 1);
 	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, tls_on_ticket);
 	SSL_CTX_set_timeout(ctx, TICKETS_ROTATE_S);
 	SSL_CTX_set_alpn_select_cb(ctx, tls_on_alpn, NULL);
-	SSL_CTX_free(l->ctx);
-	l->ctx = ctx;
-	return 0;
+	return ctx;
 }
 
+/* ---- channel binding ------------------------------------------------- */
+
 /* RFC 5929 4.1: the hash of the certificate's signature, SHA-256 for MD5 and
- * SHA-1. */
-size_t
-tls_binding(SSL *ssl, uint8_t out[TLS_BINDING_MAX])
+ * SHA-1.  Where the signature has none (Ed25519), nothing is said there; the
+ * field takes SHA-256. */
+static size_t
+tls_binding_of(const X509 *cert, uint8_t out[TLS_BINDING_MAX])
 {
 	static const char prefix[] = "tls-server-end-point:";
-	X509 *cert = SSL_get_certificate(ssl);
 	const EVP_MD *type;
 	int md = NID_undef;
 	unsigned n = 0;
 
-	if (cert == NULL)
-		return 0;
-	if (X509_get_signature_info(cert, &md, NULL, NULL, NULL) != 1 ||
+	if (X509_get_signature_info((X509 *)(uintptr_t)cert, &md, NULL, NULL,
+				    NULL) != 1 ||
 	    md == NID_undef || md == NID_md5 || md == NID_sha1)
 		md = NID_sha256;
 	type = EVP_get_digestbynid(md);
@@ -325,6 +325,37 @@ tls_binding(SSL *ssl, uint8_t out[TLS_BINDING_MAX])
 		return 0;
 	memcpy(out, prefix, sizeof(prefix) - 1);
 	return sizeof(prefix) - 1 + n;
+}
+
+size_t
+tls_binding(SSL *ssl, uint8_t out[TLS_BINDING_MAX])
+{
+	const X509 *cert = SSL_get_certificate(ssl);
+
+	/* A session is resumed under the certificate that began it only: the
+	 * session id context sees to that. */
+	return cert == NULL ? 0 : tls_binding_of(cert, out);
+}
+
+size_t
+tls_binding_at(struct slice pem, size_t place, uint8_t out[TLS_BINDING_MAX])
+{
+	BIO *b = BIO_new_mem_buf(pem.p, (int)pem.len);
+	X509 *cert = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; b != NULL && i <= place; i++) {
+		X509_free(cert);
+		cert = PEM_read_bio_X509(b, NULL, NULL, NULL);
+		if (cert == NULL)
+			break;
+	}
+	if (cert != NULL)
+		n = tls_binding_of(cert, out);
+	X509_free(cert);
+	ERR_clear_error(); /* the end of the text is one */
+	BIO_free(b);
+	return n;
 }
 
 /* ---- towards the cloud ----------------------------------------------- */

@@ -15,18 +15,26 @@
 #include "shm/msg.h"
 #include "worker/relay/wire.h"
 
-struct listener;
 struct relay;
 
-/* Context of a listener from l->pem.  0 or -errno
- * with a line in err; the old context stays on failure. */
-MUST_USE int tls_server_ctx(struct relay *w, struct listener *l, char *err,
-			    size_t err_size);
+/* The session id context of a listener (RFC 5246 has no name for it): a
+ * session is only resumed where it is the same. */
+#define TLS_ID_BYTES 32
+
+/* Context of a listener from its chain in PEM, leaf first.  NULL with a line
+ * in err. */
+MUST_USE SSL_CTX *tls_server_ctx(struct relay *w, struct slice chain,
+				 const uint8_t id[TLS_ID_BYTES], char *err,
+				 size_t err_size);
 /* "tls-server-end-point:" and a hash of at most 64 bytes. */
 #define TLS_BINDING_MAX MSG_BINDING_BYTES_MAX
 /* Channel binding of a server's connection, from the certificate that it was
  * shown.  Its length; 0: none. */
 size_t tls_binding(SSL *ssl, uint8_t out[TLS_BINDING_MAX]);
+/* Likewise of the certificate at this place of a PEM text, from 0; 0: there is
+ * none. */
+size_t tls_binding_at(struct slice pem, size_t place,
+		      uint8_t out[TLS_BINDING_MAX]);
 
 /* Context towards the cloud from w->cloud_ca. */
 MUST_USE int tls_cloud_ctx(struct relay *w, char *err, size_t err_size);

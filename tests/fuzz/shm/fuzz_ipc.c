@@ -39,7 +39,7 @@ same(const uint8_t *body, size_t len, size_t packed)
 
 TRY(segment)
 TRY(listener)
-TRY(cert)
+TRY(listener_pem)
 TRY(peer)
 TRY(accuse)
 TRY(refused)
@@ -92,7 +92,7 @@ try_reply_identity(const uint8_t *body, size_t len)
 }
 
 static void (*const tries[])(const uint8_t *, size_t) = {
-    try_segment,    try_listener,     try_cert,		 try_peer,
+    try_segment,    try_listener,     try_listener_pem,	 try_peer,
     try_set,	    try_drain,	      try_creds,	 try_event,
     try_seen,	    try_cloud_status, try_keeper_status, try_auth_step,
     try_auth_reply, try_sign,	      try_sign_reply,	 try_token_stale,

@@ -311,6 +311,31 @@ check_refused(const char *more, const char *want)
 			 want);
 }
 
+static void
+check_warned(const char *more, const char *want)
+{
+	assert_int_equal(check_with(more), 0);
+	if (e.nwarn != 1 || strstr(e.warn[0], want) == NULL)
+		fail_msg("%zu warnings, got \"%s\", want \"%s\"", e.nwarn,
+			 e.warn[0], want);
+}
+
+/* The certificates of these files, one behind the other. */
+static void
+join(const char *to, size_t n, const char *const *from)
+{
+	FILE *out = fopen(to, "w"), *in;
+	int ch;
+
+	for (size_t i = 0; i < n; i++) {
+		in = fopen(from[i], "r");
+		while ((ch = fgetc(in)) != EOF)
+			fputc(ch, out);
+		fclose(in);
+	}
+	fclose(out);
+}
+
 #define HTTP "listener h { port = 8080 }\n"
 
 static void
@@ -426,8 +451,15 @@ test_check_tls(void **state)
 	assert_int_equal(chmod(path_of("a.key"), 0600), 0);
 
 	EVP_PKEY_free(make_pair(path_of("a.crt"), NULL, -1000, k));
-	check_refused(tls, ":8: listener s: certificate = ");
-	assert_non_null(strstr(e.text[0], "expired"));
+	check_warned(tls, ":8: listener s: certificate = ");
+	assert_non_null(strstr(e.warn[0], "has expired"));
+	k = make_pair(path_of("a.crt"), path_of("a.key"), 6 * 86400 + 60, NULL);
+	EVP_PKEY_free(k);
+	check_warned(tls, "expires in 6 days");
+	EVP_PKEY_free(
+	    make_pair(path_of("a.crt"), path_of("a.key"), 8 * 86400, NULL));
+	assert_int_equal(check_with(tls), 0);
+	assert_int_equal(e.nwarn, 0);
 
 	other = make_pair(path_of("a.crt"), NULL, 1000, NULL);
 	check_refused(tls, "not the key of this certificate");
@@ -449,6 +481,87 @@ test_check_tls(void **state)
 	assert_int_equal(e.n, 2);
 	assert_non_null(strstr(e.text[0], ":5: listener s: certificate: not "
 					  "set"));
+}
+
+/* Who vouches for whom, and what kind of key. */
+static void
+test_check_chain(void **state)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256"),
+		 *ed = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	char leaf[64], ca[64], chain[64], tls[600];
+	const char *const good[] = {leaf, ca}, *const bad[] = {ca, leaf};
+	FILE *f;
+
+	(void)state;
+	snprintf(leaf, sizeof(leaf), "%s/leaf.crt", dir);
+	snprintf(ca, sizeof(ca), "%s/issuer.crt", dir);
+	snprintf(chain, sizeof(chain), "%s/chain.crt", dir);
+	snprintf(tls, sizeof(tls),
+		 "listener s {\n port = 443\n tls = true\n certificate = %s\n"
+		 " key = %s/a.key\n}\n",
+		 chain, dir);
+	/* the same key for both: each has issued the other */
+	(void)make_pair(leaf, path_of("a.key"), 86400 * 9, key);
+	(void)make_pair(ca, NULL, 86400 * 9, key);
+	join(chain, 2, good);
+	assert_int_equal(check_with(tls), 0);
+	assert_int_equal(e.nwarn, 0);
+	(void)make_pair(ca, NULL, 86400 * 9, other);
+	join(chain, 2, good);
+	check_refused(tls, ":8: listener s: certificate = ");
+	assert_non_null(strstr(e.text[0], "certificate 2 in it"));
+	assert_non_null(strstr(e.text[0], "has not issued the one before"));
+	join(chain, 2, bad);
+	assert_int_equal(check_with(tls), -EINVAL);
+	assert_int_equal(e.n, 2); /* nor is it the key's */
+	join(chain, 1, good);
+	f = fopen(path_of("a.key"), "w");
+	assert_int_equal(PEM_write_PrivateKey(f, ed, NULL, NULL, 0, NULL, NULL),
+			 1);
+	fclose(f);
+	check_refused(tls, "neither RSA nor EC");
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(other);
+	EVP_PKEY_free(ed);
+}
+
+static void
+test_check_bindings(void **state)
+{
+	char more[600], file[64], one[64];
+	const char *from[8];
+
+	(void)state;
+	snprintf(file, sizeof(file), "%s/b.pem", dir);
+	snprintf(more, sizeof(more),
+		 "listener h {\n port = 80\n"
+		 " channel_binding_certificates = %s\n}\n",
+		 file);
+	check_refused(more, ":7: listener h: channel_binding_certificates = ");
+	assert_non_null(strstr(e.text[0], "no such file"));
+	write_file("b.pem", "", 0, 0644);
+	check_refused(more, "no certificate in it");
+	write_file("b.pem",
+		   "-----BEGIN CERTIFICATE-----\nAAAA\n"
+		   "-----END CERTIFICATE-----\n",
+		   59, 0644);
+	check_refused(more, "does not parse");
+	snprintf(one, sizeof(one), "%s/one.crt", dir);
+	EVP_PKEY_free(make_pair(one, NULL, 1000, NULL));
+	for (size_t i = 0; i < ARRAY_LEN(from); i++)
+		from[i] = one;
+	join(file, 8, from);
+	check_refused(more, "more certificates than it may hold");
+	join(file, 7, from);
+	assert_int_equal(check_with(more), 0);
+	assert_int_equal(e.nwarn, 0); /* old ones are there for a while */
+	snprintf(more + strlen(more) - 2, 80, " channel_binding = off\n}\n");
+	check_refused(more, "channel_binding is off");
+	check_refused("listener h { channel_binding = require }\n",
+		      ":5: listener h: channel_binding = require: without TLS");
+	REFUSED("listener h { channel_binding = yes }\n",
+		"x.conf:1: channel_binding = yes: not one of");
 }
 
 static void
@@ -536,7 +649,9 @@ static int
 teardown(void **state)
 {
 	static const char *const made[] = {
-	    "c", "nul", "fifo", "check.conf", "ca.pem", "a.crt", "a.key", "kt"};
+	    "c",	 "nul",	  "fifo",   "check.conf", "ca.pem",
+	    "a.crt",	 "a.key", "kt",	    "leaf.crt",	  "issuer.crt",
+	    "chain.crt", "b.pem", "one.crt"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(made); i++)
@@ -559,6 +674,8 @@ main(void)
 	    cmocka_unit_test(test_check_logs),
 	    cmocka_unit_test(test_check_ca),
 	    cmocka_unit_test(test_check_tls),
+	    cmocka_unit_test(test_check_chain),
+	    cmocka_unit_test(test_check_bindings),
 	    cmocka_unit_test(test_keytab),
 	    cmocka_unit_test(test_check_keytab),
 	};

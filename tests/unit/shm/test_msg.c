@@ -60,7 +60,7 @@ small_ones_come_back(void **state)
 	struct msg_refused ref = {9, S("KEYTAB")}, ref_r;
 	struct msg_drain drain = {30000}, drain_r;
 	struct msg_token_stale ts = {3, 1ULL << 40}, ts_r;
-	struct msg_cert cert = {2, S("-----BEGIN")}, cert_r;
+	struct msg_listener_pem pem = {2, PEM_BINDINGS}, pem_r;
 	struct msg_key_use ku = {"HTTP/c@R", 2, 18, 5, 7, 9, 11}, ku_r;
 	struct msg_keeper_status ks = {1, S("HTTP/c@R 2 18\n")}, ks_r;
 
@@ -88,8 +88,9 @@ small_ones_come_back(void **state)
 	ROUND(token_stale, ts, ts_r);
 	assert_int_equal(ts_r.credential, 3);
 	assert_true(ts_r.serial == 1ULL << 40);
-	ROUND(cert, cert, cert_r);
-	assert_true(slice_is(cert_r.pem, "-----BEGIN"));
+	ROUND(listener_pem, pem, pem_r);
+	assert_int_equal(pem_r.index, 2);
+	assert_int_equal(pem_r.kind, PEM_BINDINGS);
 	ROUND(key_use, ku, ku_r);
 	assert_string_equal(ku_r.principal, "HTTP/c@R");
 	assert_true(ku_r.last_ns == 9 && ku_r.life_s == 11);
@@ -289,6 +290,7 @@ values_out_of_range_are_refused(void **state)
 	struct msg_seen seen = {.mech = MECH_CERT + 1};
 	static const char text[MSG_TOKEN_BYTES_MAX + 1];
 	struct msg_auth_step st = {.first = 2};
+	struct msg_listener_pem pem = {0, PEM_MAX};
 	struct msg_sign sign = {.op = SIGN_ECDSA + 1};
 	struct msg_sign_reply sr = {true, S("")};
 	size_t n;
@@ -297,6 +299,7 @@ values_out_of_range_are_refused(void **state)
 	REFUSED(segment, seg);
 	seg.kind = 0;
 	REFUSED(segment, seg);
+	REFUSED(listener_pem, pem);
 	REFUSED(peer, peer);
 	peer = (struct msg_peer){ROLE_RELAY, RELAY_MAX, 1};
 	REFUSED(peer, peer);
@@ -374,11 +377,11 @@ bodies_that_lie_about_their_lengths_are_refused(void **state)
 {
 	static struct msg_creds creds;
 	static struct msg_cloud_status st;
-	struct msg_cert cert;
+	struct msg_refused ref;
 
 	(void)state;
 	memset(body, 0xff, 64);
-	assert_int_equal(msg_cert_unpack(&cert, body, 8), -EPROTO);
+	assert_int_equal(msg_refused_unpack(&ref, body, 12), -EPROTO);
 	assert_int_equal(msg_creds_unpack(&creds, body, 64), -EPROTO);
 	assert_int_equal(msg_cloud_status_unpack(&st, body, 64), -EPROTO);
 	memset(body, 0, 64);

@@ -1,0 +1,281 @@
+/*
+ * Purpose: take listeners from a set, whole or not at all.
+ *
+ * Runs in: relay.
+ * Trusts:  the master.
+ * Touches: listening sockets, TLS contexts; connections of listeners that are
+ *          no more.
+ * Failure: -errno and a line; what was in force stays.
+ */
+#include "worker/relay/listener.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+
+#include "shm/base/fd.h"
+#include "shm/base/log.h"
+#include "worker/relay/client.h"
+
+/* Largest PEM text that the master sends. */
+#define LISTENER_PEM_MAX (UINT64_C(16) << 20)
+
+_Static_assert(TLS_ID_BYTES == 32, "SHA-256");
+
+void
+listener_init(struct listener *l, struct relay *w, unsigned index)
+{
+	*l = (struct listener){.w = w, .index = index, .fd = -1, .next_fd = -1};
+}
+
+/* ---- messages of a set ----------------------------------------------- */
+
+int
+listener_take_fd(struct relay *w, struct ipc_msg *m)
+{
+	struct msg_listener ml;
+	struct listener *l;
+
+	if (msg_listener_unpack(&ml, m->body, m->len) != 0 ||
+	    ml.index >= CONF_LISTENERS_MAX)
+		return -EPROTO;
+	l = &w->listener[ml.index];
+	fd_close(&l->next_fd);
+	l->next_fd = m->fd;
+	m->fd = -1;
+	return fd_nonblock(l->next_fd);
+}
+
+static void
+text_drop(struct listener_text *t)
+{
+	free(t->pem);
+	*t = (struct listener_text){0};
+}
+
+int
+listener_take_pem(struct relay *w, struct ipc_msg *m)
+{
+	struct msg_listener_pem mp;
+	struct listener_text *t;
+
+	if (msg_listener_pem_unpack(&mp, m->body, m->len) != 0 ||
+	    mp.index >= CONF_LISTENERS_MAX)
+		return -EPROTO;
+	t = &w->listener[mp.index].next[mp.kind];
+	text_drop(t);
+	return fd_read_all(m->fd, LISTENER_PEM_MAX, &t->pem, &t->len);
+}
+
+static void
+listener_forget(struct listener *l)
+{
+	fd_close(&l->next_fd);
+	for (size_t i = 0; i < PEM_MAX; i++)
+		text_drop(&l->next[i]);
+	SSL_CTX_free(l->next_ctx);
+	l->next_ctx = NULL;
+}
+
+void
+listener_abort(struct relay *w)
+{
+	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++)
+		listener_forget(&w->listener[i]);
+}
+
+/* ---- making ---------------------------------------------------------- */
+
+static int
+listener_hash(struct listener *l, const struct conf_listener *cl)
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	bool ok = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+
+	/* the NUL behind each keeps one from running into the next */
+	ok = ok && EVP_DigestUpdate(md, cl->name, strlen(cl->name) + 1) == 1;
+	for (size_t i = 0; i < PEM_MAX; i++)
+		ok =
+		    ok &&
+		    EVP_DigestUpdate(md, l->next[i].pem, l->next[i].len) == 1 &&
+		    EVP_DigestUpdate(md, "", 1) == 1;
+	ok = ok && EVP_DigestFinal_ex(md, l->next_id, NULL) == 1;
+	EVP_MD_CTX_free(md);
+	return ok ? 0 : -ENOMEM;
+}
+
+static int
+listener_make_ctx(struct listener *l, const struct conf_listener *cl)
+{
+	const struct listener_text *chain = &l->next[PEM_CHAIN];
+	char err[256] = "no certificate";
+
+	if (!cl->tls)
+		return 0;
+	if (l->ctx != NULL && memcmp(l->id, l->next_id, sizeof(l->id)) == 0) {
+		SSL_CTX_up_ref(l->ctx); /* the same: so is its session cache */
+		l->next_ctx = l->ctx;
+		return 0;
+	}
+	if (chain->pem != NULL)
+		l->next_ctx =
+		    tls_server_ctx(l->w, (struct slice){chain->pem, chain->len},
+				   l->next_id, err, sizeof(err));
+	if (l->next_ctx != NULL)
+		return 0;
+	log_err("listener %s: %s", cl->name, err);
+	return -EINVAL;
+}
+
+static int
+listener_make_bindings(struct listener *l, const struct conf_listener *cl)
+{
+	const struct listener_text *t = &l->next[PEM_BINDINGS];
+	struct listener_bindings *b = &l->next_further;
+	size_t n;
+
+	*b = (struct listener_bindings){0};
+	if (t->pem == NULL)
+		return 0;
+	while (b->n < MSG_BINDINGS_MAX - 1) {
+		n = tls_binding_at((struct slice){t->pem, t->len}, b->n,
+				   b->at[b->n].bytes);
+		if (n == 0)
+			break;
+		b->at[b->n++].len = n;
+	}
+	if (b->n > 0)
+		return 0;
+	log_err("listener %s: no certificate in "
+		"channel_binding_certificates",
+		cl->name);
+	return -EINVAL;
+}
+
+int
+listener_prepare(struct relay *w)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < w->c->conf.nlisteners; i++) {
+		struct listener *l = &w->listener[i];
+		const struct conf_listener *cl = &w->c->conf.listener[i];
+
+		r = listener_hash(l, cl);
+		if (r == 0)
+			r = listener_make_ctx(l, cl);
+		if (r == 0)
+			r = listener_make_bindings(l, cl);
+	}
+	return r;
+}
+
+/* ---- putting into force ---------------------------------------------- */
+
+static void
+listener_on_accept(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+	client_accept(arg);
+}
+
+static void
+listener_close(struct listener *l)
+{
+	if (l->ev != NULL)
+		event_free(l->ev);
+	l->ev = NULL;
+	fd_close(&l->fd);
+	SSL_CTX_free(l->ctx); /* connections hold their own reference */
+	l->ctx = NULL;
+	l->up = false;
+}
+
+static void
+listener_open(struct listener *l)
+{
+	if (l->fd < 0 || l->ev != NULL || l->w->draining)
+		return;
+	l->ev = event_new(loop_base(l->w->loop), l->fd, EV_READ | EV_PERSIST,
+			  listener_on_accept, l);
+	/* As with accept() that fails: the next set, or the next process,
+	 * does better. */
+	if (l->ev == NULL || event_add(l->ev, NULL) != 0)
+		log_err("no memory to listen");
+}
+
+static enum binding_mode
+listener_binding(const struct conf_listener *cl)
+{
+	if (strcmp(cl->channel_binding.s, "off") == 0)
+		return BINDING_OFF;
+	if (strcmp(cl->channel_binding.s, "require") == 0)
+		return BINDING_REQUIRE;
+	return BINDING_ALLOW;
+}
+
+static void
+listener_use(struct listener *l, const struct conf_listener *cl)
+{
+	if (l->next_fd >= 0) { /* its event is the old socket's */
+		if (l->ev != NULL)
+			event_free(l->ev);
+		l->ev = NULL;
+		fd_close(&l->fd);
+		l->fd = l->next_fd;
+		l->next_fd = -1;
+	}
+	SSL_CTX_free(l->ctx);
+	l->ctx = l->next_ctx;
+	l->next_ctx = NULL;
+	memcpy(l->id, l->next_id, sizeof(l->id));
+	l->further = l->next_further;
+	l->binding = listener_binding(cl);
+	l->connection_auth = cl->connection_auth;
+	l->up = true;
+}
+
+void
+listener_commit(struct relay *w)
+{
+	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++) {
+		struct listener *l = &w->listener[i];
+
+		if (i < w->c->conf.nlisteners)
+			listener_use(l, &w->c->conf.listener[i]);
+		else
+			listener_close(l);
+		listener_forget(l);
+		if (l->up)
+			listener_open(l);
+	}
+	client_retire(w);
+}
+
+void
+listener_stop(struct relay *w)
+{
+	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++) {
+		if (w->listener[i].ev != NULL)
+			event_free(w->listener[i].ev);
+		w->listener[i].ev = NULL;
+	}
+}
+
+void
+listener_resume(struct relay *w)
+{
+	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++)
+		if (w->listener[i].ev != NULL)
+			event_add(w->listener[i].ev, NULL);
+}
+
+struct listener *
+listener_find(struct relay *w, const char *name)
+{
+	for (size_t i = 0; i < w->c->conf.nlisteners; i++)
+		if (w->listener[i].up &&
+		    strcmp(w->c->conf.listener[i].name, name) == 0)
+			return &w->listener[i];
+	return NULL;
+}
