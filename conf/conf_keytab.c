@@ -65,6 +65,17 @@ take_counted(struct reader *r)
 			 : (struct slice){(const char *)p, n};
 }
 
+/* A part of a name: one with a NUL is none, it would read as another. */
+static struct slice
+take_name(struct reader *r)
+{
+	struct slice s = take_counted(r);
+
+	if (memchr(s.p, '\0', s.len) != NULL)
+		r->bad = true;
+	return s;
+}
+
 /* What makes a key's number, so that it tells nothing about the key. */
 static const struct hash_key *
 key_of_keys(void)
@@ -82,7 +93,7 @@ static bool
 read_entry(struct reader r, struct conf_keytab_entry *e)
 {
 	uint32_t n = take_int(&r, 2), kvno;
-	struct slice realm = take_counted(&r), key;
+	struct slice realm = take_name(&r), key;
 	struct sbuf b;
 
 	memset(e, 0, sizeof(*e));
@@ -90,7 +101,7 @@ read_entry(struct reader r, struct conf_keytab_entry *e)
 	for (uint32_t i = 0; i < n && !r.bad; i++) {
 		if (i > 0)
 			sbuf_char(&b, '/');
-		sbuf_slice(&b, take_counted(&r));
+		sbuf_slice(&b, take_name(&r));
 	}
 	sbuf_char(&b, '@');
 	sbuf_slice(&b, realm);

@@ -441,6 +441,13 @@ def other_scheme(world):
     return world.ask(field(b"user:password", "Basic"))
 
 
+@fault("the client is bound to another certificate (somebody stands in between)", 401, 2000,
+       "bad-binding")
+def wrong_binding(world):
+    wrong = negotiate.channel_bindings(b"another certificate")
+    return world.ask(field(token(world.lab, bindings=wrong)))
+
+
 # ---- groups (PAC) -----------------------------------------------------------------------
 
 
@@ -527,6 +534,17 @@ def _refused_by_rmsctl(*arguments):
        _refused_by_rmsctl("servers", "add", "--role", "exchange", "S-1-1-0"))
 def wide_group(world):
     assert world
+
+
+@fault("a file with a bad row is imported", None, None, None,
+       lambda world: "`rmsctl servers import`: " + world.told)
+def bad_row(world):
+    path = f"{world.dir}/servers.csv"
+    world.write(path, b"subject,role\nS-1-5-21-1-2-3-4711,fci\nnew01$@LAB.TEST,admin\n")
+    result = world.lab.rmsctl("servers", "import", path, check=False)
+    assert result.returncode == 1
+    assert len(world.lab.rmsctl_json("servers", "list")["servers"]) == 3
+    world.told = " ".join(result.stderr.split())
 
 
 @fault("entries that match an account disagree", 200, 2103, None, explain(FORGED),

@@ -594,6 +594,11 @@ test_keytab(void **state)
 				 -EINVAL);
 		assert_non_null(why);
 	}
+	/* A name with a NUL would read as another. */
+	memcpy(data, one_key, len);
+	*(uint8_t *)memchr(data, 'a', len) = '\0';
+	assert_int_equal(conf_keytab_walk(data, len, NULL, NULL, &why),
+			 -EINVAL);
 	/* A hole before the entry, and the 32-bit kvno behind it. */
 	memcpy(data, "\5\2\377\377\377\374", 6);
 	memset(data + 6, 0xff, 4);
