@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "master/event.h"
+#include "master/keyuse.h"
 #include "master/master.h"
 #include "master/rollout.h"
 #include "master/seen.h"
@@ -108,6 +109,7 @@ set_up(void **state)
 	m.events = event_log_new();
 	m.seen = seen_new(100);
 	m.trouble = trouble_new();
+	m.keyuse = keyuse_new(1);
 	stats = stats_new(&why);
 	m.supervise = supervise_new(m.loop, &c, stats, &ops, &m);
 	assert_non_null(m.supervise);
@@ -131,6 +133,7 @@ tear_down(void **state)
 	stats_free(&stats);
 	seen_free(&m.seen);
 	trouble_free(&m.trouble);
+	keyuse_free(&m.keyuse);
 	event_log_free(&m.events);
 	loop_free(&m.loop);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
@@ -470,7 +473,48 @@ a_body_that_is_none_ends_the_liar(void **state)
 		liar = NULL;
 		p->killed = false;
 	}
+	for (size_t i = 0; i < 2; i++) {
+		struct proc *p = child(ROLE_KEEPER, 0);
+
+		say(p, i == 0 ? IPC_KEY_USE : IPC_KEEPER_STATUS, "\xff\xff\xff",
+		    3);
+		assert_ptr_equal(liar, p);
+		liar = NULL;
+		p->killed = false;
+	}
 	assert_int_equal(told, 0);
+}
+
+static void
+count_tickets(void *arg, const struct msg_key_use *row)
+{
+	*(uint64_t *)arg += row->count;
+	assert_string_equal(row->principal, "HTTP/a@R");
+}
+
+static void
+the_use_of_keys_adds_up(void **state)
+{
+	struct proc *k = child(ROLE_KEEPER, 0);
+	uint64_t n = 0;
+
+	(void)state;
+	SAY(k, IPC_KEY_USE, key_use,
+	    {.principal = "HTTP/a@R", .kvno = 2, .count = 3, .last_ns = 5});
+	SAY(k, IPC_KEY_USE, key_use,
+	    {.principal = "HTTP/a@R", .kvno = 3, .count = 4, .last_ns = 6});
+	keyuse_each(m.keyuse, count_tickets, &n);
+	assert_true(n == 7);
+	assert_null(liar);
+	assert_int_equal(told, 0);
+	/* None, or time that runs backwards, is no count. */
+	SAY(k, IPC_KEY_USE, key_use, {.principal = "HTTP/a@R", .count = 0});
+	assert_ptr_equal(liar, k);
+	liar = NULL;
+	k->killed = false;
+	SAY(k, IPC_KEY_USE, key_use,
+	    {.principal = "HTTP/a@R", .count = 1, .first_ns = 2, .last_ns = 1});
+	assert_ptr_equal(liar, k);
 }
 
 /* Accounts that do not exist, failures that did not happen. */
@@ -612,6 +656,21 @@ a_bad_keytab_is_remembered_until_one_is_good(void **state)
 	assert_string_equal(troubles(), "");
 }
 
+/* The keeper's good keytab says nothing of the file as it is now. */
+static void
+each_ends_its_own_trouble_of_the_keytab(void **state)
+{
+	struct proc *k = child(ROLE_KEEPER, 0);
+
+	(void)state;
+	master_trouble(&m, NULL, 3109, "open to others");
+	SAY(k, IPC_EVENT, event, {.id = 3109, .detail = S("no krb5.conf")});
+	SAY(k, IPC_EVENT, event, {.id = 1105, .detail = S("new: HTTP/a@R")});
+	assert_string_equal(troubles(), "3109 ");
+	trouble_over(m.trouble, TROUBLE_MASTER, 3109);
+	assert_string_equal(troubles(), "");
+}
+
 static void
 an_old_set_is_remembered_until_the_newest_is_taken(void **state)
 {
@@ -649,6 +708,8 @@ main(int argc, char **argv)
 	    T(an_event_names_who_asked_for_it),
 	    T(what_another_role_says_ends_the_liar),
 	    T(a_body_that_is_none_ends_the_liar),
+	    T(the_use_of_keys_adds_up),
+	    T(each_ends_its_own_trouble_of_the_keytab),
 	    T(false_events_do_not_fill_the_disk),
 	    T(what_was_held_back_is_told_as_a_number),
 	    T(a_liar_costs_the_others_nothing),
