@@ -168,6 +168,12 @@ keytab_watch_look(struct keytab_watch *w, const char *path, int in_force,
 	return look;
 }
 
+void
+keytab_watch_forget(struct keytab_watch *w)
+{
+	*w = (struct keytab_watch){0};
+}
+
 const char *
 keytab_watch_fault(const struct keytab_watch *w)
 {

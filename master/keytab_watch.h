@@ -45,6 +45,9 @@ MUST_USE enum keytab_look keytab_watch_look(struct keytab_watch *w,
 					    uint64_t now_ns, int *fd_r,
 					    char *why, size_t why_size);
 
+/* There is no file to look at any more; what was found is forgotten. */
+void keytab_watch_forget(struct keytab_watch *w);
+
 /* The file as it was at the last look is not to be used; why, or "". */
 const char *keytab_watch_fault(const struct keytab_watch *w);
 

@@ -57,6 +57,15 @@ look(struct master *m)
 	}
 }
 
+/* The directive was taken out, and with it what was wrong with its file. */
+static void
+look_at_none(struct master *m)
+{
+	if (keytab_watch_fault(m->keytab_watch)[0] != '\0')
+		trouble_over(m->trouble, TROUBLE_MASTER, 3109);
+	keytab_watch_forget(m->keytab_watch);
+}
+
 static void
 master_on_keytab_time(void *arg)
 {
@@ -66,6 +75,8 @@ master_on_keytab_time(void *arg)
 		return;
 	if (m->conf.keytab.s[0] != '\0')
 		look(m);
+	else
+		look_at_none(m);
 	loop_timer_set(m->keytab_timer, KEYTAB_WATCH_MS);
 }
 

@@ -139,6 +139,20 @@ def test_bad_file_leaves_the_last_good_keytab(own, how, words):
     assert wait_until(lambda: not troubles(own, 3109), 10, 0.05)
 
 
+def test_directive_that_is_taken_out(own):
+    """What was wrong with its file is not wrong any more."""
+    path = own.env["KEYTAB"]
+    os.chmod(path, 0o644)
+    own.event(3109, seconds=10)
+    own.configure(keytab=None)
+    assert wait_until(lambda: not troubles(own, 3109), 10, 0.05)
+    assert "no keytab is set" in one(keytab(own, "--local", status=4)["problems"], "keytab")
+    os.chmod(path, 0o600)
+    own.configure(keytab=f'"{path}"')
+    with own.client() as client:
+        assert ask(client, ticket(own)).status == 200
+
+
 # ---- rmsctl keytab --------------------------------------------------------------
 
 

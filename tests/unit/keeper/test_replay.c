@@ -182,6 +182,22 @@ test_killed_while_it_writes(void **state)
 	replay_log_unmap(&l);
 }
 
+/* Memory of what is too old is given back, though nobody may resize it. */
+static void
+test_memory_is_given_back(void **state)
+{
+	struct replay_log *l = make_log();
+
+	(void)state;
+	for (unsigned h = 0; h < 2; h++)
+		replay_log_entries(l, h)[REPLAY_LOG_MAX - 1] = 7;
+	replay_log_drop(l, 1);
+	assert_true(replay_log_entries(l, 0)[REPLAY_LOG_MAX - 1] == 7);
+	assert_true(replay_log_entries(l, 1)[REPLAY_LOG_MAX - 1] == 0);
+	replay_log_unmap(&l);
+	assert_null(l);
+}
+
 /* What nobody here has written. */
 static void
 test_log_that_is_none(void **state)
@@ -222,6 +238,7 @@ main(void)
 	    cmocka_unit_test(test_the_next_keeper_knows),
 	    cmocka_unit_test(test_killed_while_it_writes),
 	    cmocka_unit_test(test_log_that_is_none),
+	    cmocka_unit_test(test_memory_is_given_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
