@@ -208,6 +208,7 @@ class World:
 
     def keytab_facts(self, **env):
         environment = {n: v for n, v in os.environ.items() if not n.startswith("KRB5")}
+        environment["KRB5CCNAME"] = f"FILE:{self.dir}/no.cache"
         result = self.lab.rmsctl("--json", "keytab", check=False, env={**environment, **env})
         return json.loads(result.stdout)
 

@@ -244,8 +244,8 @@ def test_a_realm_without_groups_has_no_group_rights(lab, sids):
 def keytab_facts(lab, domain, *environment):
     """`rmsctl keytab` of somebody who reaches the DC and no other KDC."""
     binary = os.path.join(lab.bin, "rmsctl")
-    return json.loads(domain.inside("env", *environment, binary, "-s", lab.env["RMSCTL_SOCKET"],
-                                    "--json", "keytab"))
+    return json.loads(domain.inside("env", "KRB5CCNAME=FILE:/nowhere/cc", *environment, binary,
+                                    "-s", lab.env["RMSCTL_SOCKET"], "--json", "keytab"))
 
 
 def test_keytab_beside_what_the_ad_issues(lab, domain):

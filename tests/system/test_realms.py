@@ -135,6 +135,7 @@ def test_keytab_of_several_realms(realms):
         file.write(data)
     lab.event(1105, seconds=10)
     environment = {n: v for n, v in os.environ.items() if not n.startswith("KRB5")}
+    environment["KRB5CCNAME"] = f"FILE:{realms.dir}/no.cache"
     environment["KRB5_CONFIG"] = realms.config("rmsctl", LAB, "")
     result = lab.rmsctl("--json", "keytab", env=environment)
     facts = json.loads(result.stdout)
