@@ -40,6 +40,7 @@ import keeper_peers as k
 import negotiate
 import pac_peers as p
 import soap
+from listener_peers import listener
 from procs import free_ports, port_lock, wait_until
 from relay_peers import ask, field, token
 
@@ -447,6 +448,16 @@ def other_scheme(world):
 def wrong_binding(world):
     wrong = negotiate.channel_bindings(b"another certificate")
     return world.ask(field(token(world.lab, bindings=wrong)))
+
+
+@fault("`channel_binding = require`, and the client is bound to nothing", 401, 2000, "not-bound")
+def not_bound(world):
+    address = f"127.0.2.{next(world.addresses)}"
+    with listener(world.lab, "bound", tls=True, channel_binding="require") as it:
+        with it.client(source=address) as client:
+            reply = ask(client, world.ticket())
+            world.lab.access(reply)  # while the listener is there
+            return reply
 
 
 # ---- groups (PAC) -----------------------------------------------------------------------
