@@ -39,6 +39,7 @@
 #define R ROLE_BIT(ROLE_RELAY)
 #define K ROLE_BIT(ROLE_KEEPER)
 #define C ROLE_BIT(ROLE_CLOUD)
+#define N ROLE_BIT(ROLE_NTLM)
 
 /* The place of each directive in its table, for the checks by name. */
 enum {
@@ -95,6 +96,7 @@ static const struct conf_row settings[NSETTINGS] = {
 #undef R
 #undef K
 #undef C
+#undef N
 
 const struct conf_row *
 conf_rows(size_t *n_r)

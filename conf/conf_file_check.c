@@ -16,6 +16,7 @@
 
 #include "conf/conf_file_checks.h"
 #include "conf/conf_keytab.h"
+#include "conf/conf_ntlm.h"
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
 
@@ -272,7 +273,7 @@ static void
 check_libexec(struct check *k)
 {
 	static const char *const child[] = {"rms-relay", "rms-keeper",
-					    "rms-cloud"};
+					    "rms-cloud", "rms-ntlm"};
 	const char *dir = k->c->libexec_dir.s;
 	char file[CONF_TEXT_MAX + 16], why[128];
 	struct spot s;
@@ -305,6 +306,31 @@ check_keytab(struct check *k)
 	check_node_spot(k, "keytab", &s);
 	data = check_read(&s, path, CONF_KEYTAB_BYTES_MAX, true, &len);
 	if (data != NULL && conf_keytab_walk(data, len, NULL, NULL, &why) < 0)
+		check_fault(&s, path, why);
+	check_wipe_free(data, len);
+}
+
+static void
+check_ntlm(struct check *k)
+{
+	const char *path = k->c->ntlm_user_file.s, *why;
+	struct spot s;
+	size_t len = 0;
+	char *data;
+
+	if (k->c->ntlm && !conf_ntlm_installed()) {
+		check_node_spot(k, "ntlm", &s);
+		check_fault(
+		    &s, "true",
+		    "this host has no GSSAPI mechanism for NTLM, install "
+		    "gss-ntlmssp, or switch it off");
+	}
+	if (path[0] == '\0')
+		return;
+	check_node_spot(k, "ntlm_user_file", &s);
+	data = check_read(&s, path, CONF_NTLM_USERS_BYTES_MAX, true, &len);
+	why = data == NULL ? NULL : conf_ntlm_users(data, len);
+	if (why != NULL)
 		check_fault(&s, path, why);
 	check_wipe_free(data, len);
 }
@@ -407,6 +433,7 @@ conf_file_check(const char *path, const struct conf *c, struct conf_errors *e_r)
 	check_libexec(&k);
 	check_sealing_key(&k);
 	check_keytab(&k);
+	check_ntlm(&k);
 	check_readable(&k, "krb5_config", c->krb5_config.s);
 	check_log(&k, "event_log", c->event_log.s);
 	check_log(&k, "access_log", c->access_log.s);

@@ -231,8 +231,12 @@ static void
 status_processes(struct control_call *c)
 {
 	json_array(&c->json, "processes");
-	for (size_t i = 0; i < supervise_count(c->m->supervise); i++)
-		status_process(c, supervise_proc(c->m->supervise, i));
+	for (size_t i = 0; i < supervise_count(c->m->supervise); i++) {
+		const struct proc *p = supervise_proc(c->m->supervise, i);
+
+		if (p->wanted)
+			status_process(c, p);
+	}
 	json_array_end(&c->json);
 }
 

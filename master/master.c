@@ -129,6 +129,8 @@ master_supervise_conf(const struct master *m, struct supervise_conf *c_r)
 	    .relays = m->relays,
 	    .watchdog_ms = (uint64_t)m->conf.watchdog_ms,
 	    .respawn_max_ms = (uint64_t)m->conf.respawn_max_ms,
+	    .ntlm_slots = (unsigned)m->conf.ntlm_workers,
+	    .ntlm = m->conf.ntlm,
 	};
 	snprintf(c_r->bin_dir, sizeof(c_r->bin_dir), "%s", m->bin_dir);
 }

@@ -114,6 +114,15 @@ on_refused(struct master *m, struct proc *p, const struct msg_refused *in)
 
 /* --- accusations ------------------------------------------------------- */
 
+/* Who is believed when two accuse each other: the more, the higher. */
+static int
+standing(enum role r)
+{
+	if (r == ROLE_RELAY)
+		return 0;
+	return r == ROLE_NTLM ? 1 : 2;
+}
+
 /*
  * A child saw its neighbour break the rules and has closed the channel between
  * them.  Without it the neighbour is of no use, whichever of the two lied; so
@@ -126,12 +135,12 @@ on_accuse(struct master *m, struct proc *from, const struct msg_accuse *in)
 	char why[128];
 
 	if (p == NULL || in->life == 0 || in->life > p->life ||
-	    (p->role == ROLE_RELAY) == (from->role == ROLE_RELAY))
+	    !ipc_neighbours(p->role, from->role))
 		return -EPROTO; /* it never had that neighbour */
-	if (from->role == ROLE_RELAY) {
-		/* A relay is trusted less than whom it accuses: it is the one
-		 * that is replaced, and with it the channel.  Or a relay that
-		 * was taken over could keep the keeper from working. */
+	if (standing(from->role) < standing(p->role)) {
+		/* One that is trusted less than whom it accuses is itself
+		 * replaced, and with it the channel.  Or a relay that was
+		 * taken over could keep the keeper from working. */
 		snprintf(why, sizeof(why), "its channel to the %s broke: %.*s",
 			 role_name(p->role), (int)MIN(in->why.len, (size_t)80),
 			 in->why.p);

@@ -276,7 +276,7 @@ rollout_trouble(struct master *m, uint64_t set, const struct conf_errors *wrong)
 	for (size_t i = 0; i < supervise_count(m->supervise); i++) {
 		const struct proc *p = supervise_proc(m->supervise, i);
 
-		if (p->set < set &&
+		if (p->set < set && p->wanted &&
 		    line < MIN(wrong->n, ARRAY_LEN(wrong->text)))
 			master_trouble(m, p, 2100, "%s", wrong->text[line++]);
 	}

@@ -347,9 +347,7 @@ send_peers(struct supervise *s, struct proc *c)
 		struct proc *q = supervise_proc(s, i);
 		int fd[2], r;
 
-		/* Only relays have neighbours: keeper and cloud agent. */
-		if (!proc_is_up(q) ||
-		    (c->role == ROLE_RELAY) == (q->role == ROLE_RELAY))
+		if (!proc_is_up(q) || !ipc_neighbours(c->role, q->role))
 			continue;
 		r = ipc_pair(fd);
 		if (r != 0) {
@@ -387,7 +385,11 @@ send_files(struct publish *p, struct proc *c)
 		supervise_send(c, IPC_KEYTAB, NULL, 0, p->files->keytab_fd);
 	if (c->role == ROLE_CLOUD)
 		send_credentials(p, c);
-	if (c->role != ROLE_KEEPER && p->files->ca_fd >= 0)
+	if (c->role == ROLE_NTLM && p->files->ntlm_users_fd >= 0)
+		supervise_send(c, IPC_NTLM_USERS, NULL, 0,
+			       p->files->ntlm_users_fd);
+	if ((c->role == ROLE_RELAY || c->role == ROLE_CLOUD) &&
+	    p->files->ca_fd >= 0)
 		supervise_send(c, IPC_CLOUD_CA, NULL, 0, p->files->ca_fd);
 	if (c->role == ROLE_RELAY && p->access_log >= 0)
 		supervise_send(c, IPC_ACCESS_LOG, NULL, 0, p->access_log);

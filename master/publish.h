@@ -4,8 +4,9 @@
  * Owns the shared segments, the sockets and the files that children get a
  * descriptor of.  A child's set of messages, in this order:
  *
- *	CONF_VIEW, SEGMENTs, LISTENER_PEMs, TLS_KEYs, KEYTAB, CREDENTIALS,
- *CLOUD_CA, ACCESS_LOG, LISTENERs, PEERs, CONF_DONE(number of the set)
+ *	CONF_VIEW, SEGMENTs, LISTENER_PEMs, TLS_KEYs, KEYTAB, NTLM_USERS,
+ *	CREDENTIALS, CLOUD_CA, ACCESS_LOG, LISTENERs, PEERs,
+ *	CONF_DONE(number of the set)
  *
  * as far as ipc_msgs.def lets them go to its role.  A set is whole: a
  * listener, certificate or key that is not in the newest one is gone.  After

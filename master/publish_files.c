@@ -3,7 +3,8 @@
  *
  * Runs in: the master.
  * Trusts:  conf_file_check(), which looked at rights and contents before.
- * Touches: certificates, keys (opened, never read here), keytab, CA file.
+ * Touches: certificates, keys (opened, never read here), keytab, accounts for
+ *          NTLM (likewise), CA file.
  * Failure: -errno with a line; nothing half-loaded stays.
  */
 #include "master/publish_files.h"
@@ -134,7 +135,7 @@ publish_files_load(struct publish_files **f_r, const struct conf *conf,
 		snprintf(err, err_size, "out of memory");
 		return -ENOMEM;
 	}
-	f->keytab_fd = f->ca_fd = -1;
+	f->keytab_fd = f->ntlm_users_fd = f->ca_fd = -1;
 	memset(f->key_fd, 0xff, sizeof(f->key_fd)); /* all -1 */
 	memset(f->pem_fd, 0xff, sizeof(f->pem_fd));
 	for (size_t i = 0; r == 0 && i < conf->nlisteners; i++)
@@ -142,6 +143,9 @@ publish_files_load(struct publish_files **f_r, const struct conf *conf,
 					err_size);
 	if (r == 0 && conf->keytab.s[0] != '\0')
 		r = files_load_keytab(f, conf->keytab.s, err, err_size);
+	if (r == 0 && conf->ntlm && conf->ntlm_user_file.s[0] != '\0')
+		r = files_open(conf->ntlm_user_file.s, &f->ntlm_users_fd, err,
+			       err_size);
 	if (r == 0)
 		r = files_copy(conf->cloud_ca_file.s, FILES_CA_MAX, &f->ca_fd,
 			       err, err_size);
@@ -166,6 +170,7 @@ publish_files_free(struct publish_files **fp)
 		fd_close(&f->key_fd[i]);
 	}
 	fd_close(&f->keytab_fd);
+	fd_close(&f->ntlm_users_fd);
 	fd_close(&f->ca_fd);
 	free(f);
 	*fp = NULL;

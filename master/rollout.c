@@ -58,7 +58,7 @@ rollout_count(struct rollout *r)
 	for (size_t i = 0; i < supervise_count(r->supervise); i++) {
 		const struct proc *p = supervise_proc(r->supervise, i);
 
-		if (p->set >= r->set)
+		if (p->set >= r->set || !p->wanted)
 			continue;
 		if (p->refused >= r->set) {
 			rollout_add(r, p, "goes on with what it had",

@@ -41,12 +41,12 @@
 static const struct proc_kind {
 	enum role role;
 	const char *program;
-	bool per_slot; /* one for each relay slot, else one */
-	int phase;     /* of the stop: 1 first */
+	int phase; /* of the stop: 1 first */
 } kinds[] = {
-    {ROLE_KEEPER, "rms-keeper", false, 2},
-    {ROLE_CLOUD, "rms-cloud", false, 2},
-    {ROLE_RELAY, "rms-relay", true, 1},
+    {ROLE_KEEPER, "rms-keeper", 2},
+    {ROLE_CLOUD, "rms-cloud", 2},
+    {ROLE_NTLM, "rms-ntlm", 2},
+    {ROLE_RELAY, "rms-relay", 1},
 };
 
 struct supervise {
@@ -65,10 +65,11 @@ struct supervise {
 	struct loop_cell gone_cell;
 	bool gone_told;
 	size_t n;
-	struct proc proc[RELAY_MAX + ARRAY_LEN(kinds)];
+	struct proc proc[RELAY_MAX + NTLM_MAX + ARRAY_LEN(kinds)];
 };
 
 static void proc_start(void *arg);
+static void proc_want(struct proc *p, bool wanted);
 static void sup_check_phase(struct supervise *s);
 static void sup_on_msg(void *arg, struct ipc *c, struct ipc_msg *m);
 static void sup_on_channel_end(void *arg, struct ipc *c, enum ipc_end end,
@@ -149,11 +150,23 @@ sup_add(struct supervise *s, enum role role, unsigned slot)
 
 	*p = (struct proc){
 	    .owner = s, .role = role, .slot = slot, .state = PROC_WAITING};
+	p->wanted = role != ROLE_NTLM || s->conf.ntlm;
+	if (!p->wanted)
+		p->state = PROC_STOPPED;
 	p->timer = loop_timer_new(s->loop, proc_start, p);
 	if (p->timer == NULL)
 		return -ENOMEM;
 	s->n++;
 	return 0;
+}
+
+/* Slots of a kind. */
+static unsigned
+sup_slots(const struct supervise_conf *conf, enum role role)
+{
+	if (role == ROLE_RELAY)
+		return conf->relays;
+	return role == ROLE_NTLM ? conf->ntlm_slots : 1;
 }
 
 struct supervise *
@@ -163,7 +176,8 @@ supervise_new(struct loop *l, const struct supervise_conf *conf,
 	struct supervise *s = calloc(1, sizeof(*s));
 	int r = 0;
 
-	BUG_ON(conf->relays == 0 || conf->relays > RELAY_MAX);
+	BUG_ON(conf->relays == 0 || conf->relays > RELAY_MAX ||
+	       conf->ntlm_slots > NTLM_MAX);
 	if (s == NULL)
 		return NULL;
 	s->loop = l;
@@ -174,7 +188,7 @@ supervise_new(struct loop *l, const struct supervise_conf *conf,
 	s->watchdog = loop_timer_new(l, sup_watch, s);
 	s->drain_timer = loop_timer_new(l, sup_drain_over, s);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(kinds); i++) {
-		unsigned many = kinds[i].per_slot ? conf->relays : 1;
+		unsigned many = sup_slots(conf, kinds[i].role);
 
 		for (unsigned slot = 0; r == 0 && slot < many; slot++)
 			r = sup_add(s, kinds[i].role, slot);
@@ -210,6 +224,12 @@ supervise_tune(struct supervise *s, const struct supervise_conf *conf)
 {
 	s->conf.watchdog_ms = conf->watchdog_ms;
 	s->conf.respawn_max_ms = conf->respawn_max_ms;
+	if (s->phase != 0)
+		return;
+	s->conf.ntlm = conf->ntlm;
+	for (size_t i = 0; i < s->n; i++)
+		if (s->proc[i].role == ROLE_NTLM)
+			proc_want(&s->proc[i], conf->ntlm);
 }
 
 size_t
@@ -254,7 +274,8 @@ void
 supervise_start(struct supervise *s)
 {
 	for (size_t i = 0; i < s->n; i++)
-		proc_start(&s->proc[i]);
+		if (s->proc[i].wanted)
+			proc_start(&s->proc[i]);
 	sup_watch(s);
 }
 
@@ -438,7 +459,7 @@ static void
 proc_ended(struct proc *p)
 {
 	struct supervise *s = p->owner;
-	bool stopping = s->phase >= proc_kind(p->role)->phase;
+	bool stopping = !p->wanted || s->phase >= proc_kind(p->role)->phase;
 	bool clean = WIFEXITED(p->status) && WEXITSTATUS(p->status) == 0;
 
 	stats_fold(s->stats, stats_row_index(p->role, p->slot), s->total);
@@ -459,6 +480,27 @@ proc_ended(struct proc *p)
 	p->failures++;
 	p->restarts++;
 	proc_wait(p, supervise_backoff_ms(p->failures, s->conf.respawn_max_ms));
+}
+
+/* A kind is switched on or off. */
+static void
+proc_want(struct proc *p, bool wanted)
+{
+	if (p->wanted == wanted)
+		return;
+	p->wanted = wanted;
+	if (wanted && p->state == PROC_STOPPED) {
+		p->failures = 0;
+		proc_wait(p, 0);
+	} else if (!wanted && p->state == PROC_WAITING) {
+		loop_timer_set(p->timer, 0);
+		p->state = PROC_STOPPED;
+	} else if (!wanted && p->pid > 0) {
+		/* it may be stuck in a call: asking would not do */
+		kill(p->pid, SIGKILL);
+		p->killed = true;
+		proc_dying(p);
+	}
 }
 
 static void

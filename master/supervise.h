@@ -31,7 +31,7 @@ enum proc_state {
 	PROC_READY,    /* said READY */
 	PROC_ENDING,   /* channel ended, killed or reaped; ends with both
 			* channel and process gone */
-	PROC_STOPPED,  /* gone, and not to be started again */
+	PROC_STOPPED,  /* gone, and not to be started (again) */
 };
 
 /*
@@ -42,6 +42,7 @@ struct proc {
 	struct supervise *owner;
 	enum role role;
 	unsigned slot;
+	bool wanted; /* false: its kind is switched off */
 	enum proc_state state;
 	pid_t pid;	    /* 0: none, or reaped */
 	uint64_t life;	    /* number of this start, never reused */
@@ -85,7 +86,9 @@ struct supervise_ops {
 
 struct supervise_conf {
 	unsigned relays;
-	char bin_dir[512]; /* of rms-relay, rms-keeper, rms-cloud */
+	unsigned ntlm_slots; /* processes for NTLM, when it is on */
+	bool ntlm;	     /* on */
+	char bin_dir[512];   /* of rms-relay, rms-keeper ... */
 	uint64_t watchdog_ms;
 	uint64_t respawn_max_ms;
 };
@@ -96,10 +99,11 @@ supervise_new(struct loop *l, const struct supervise_conf *conf,
 	      struct stats *stats, const struct supervise_ops *ops, void *arg);
 /* Kills what is left without waiting for it. */
 void supervise_free(struct supervise **s);
-/* New times; the other members of conf are ignored. */
+/* New times, and NTLM switched on or off: its processes are started, or ended
+ * at once.  The other members of conf are ignored. */
 void supervise_tune(struct supervise *s, const struct supervise_conf *conf);
 
-/* Starts every child: keeper, cloud agent, then relays. */
+/* Starts every child that is wanted: keeper, cloud agent, NTLM, relays. */
 void supervise_start(struct supervise *s);
 /* SIGCHLD came. */
 void supervise_reap(struct supervise *s);

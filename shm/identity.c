@@ -28,8 +28,8 @@ mech_name(enum auth_mech m)
 const char *
 sid_source_name(enum sid_source source)
 {
-	static const char *const name[] = {"user", "primary-group", "group",
-					   "extra", "resource"};
+	static const char *const name[] = {"user",  "primary-group", "group",
+					   "extra", "resource",	     "winbind"};
 
 	return (unsigned)source < ARRAY_LEN(name) ? name[source] : "?";
 }
@@ -106,7 +106,7 @@ identity_unpack_sids(struct unpack *u, struct identity *id)
 
 		sid->source = unpack_u8(u);
 		s = unpack_slice(u);
-		if (sid->source > SID_RESOURCE ||
+		if (sid->source > SID_WINBIND ||
 		    !sid_valid((const uint8_t *)s.p, s.len))
 			return false;
 		sid->len = (uint8_t)s.len;
@@ -165,7 +165,7 @@ sids_next(struct slice *packed, struct identity_sid *sid_r)
 	if (packed->len < 2)
 		return false;
 	len = p[1];
-	if (packed->len - 2 < len || p[0] > SID_RESOURCE ||
+	if (packed->len - 2 < len || p[0] > SID_WINBIND ||
 	    !sid_valid(p + 2, len))
 		return false;
 	sid_r->source = p[0];

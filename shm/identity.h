@@ -37,6 +37,7 @@ enum sid_source { /* where a SID of an identity comes from */
 		  SID_GROUP = 2,
 		  SID_EXTRA = 3,
 		  SID_RESOURCE = 4,
+		  SID_WINBIND = 5, /* a group of any kind, from winbind */
 };
 
 /* Why an identity has no SIDs, so that no entry for one lets it in. */

@@ -130,6 +130,9 @@ struct ipc_rule {
 	const char *meaning;
 };
 const struct ipc_rule *ipc_rule(enum ipc_type type);
+/* Is there a message that is only between these two?  Then the master makes a
+ * channel for them. */
+bool ipc_neighbours(enum role a, enum role b);
 /* May a packet of this shape travel from `from` to `to`?  NULL when it may,
  * else a word for the log.  Pure; what the fuzzer drives. */
 const char *ipc_check(enum role from, enum role to, const void *packet,

@@ -41,6 +41,19 @@ ipc_rule(enum ipc_type type)
 	return &ipc_rules[type];
 }
 
+bool
+ipc_neighbours(enum role a, enum role b)
+{
+	for (size_t i = 0; i < IPC_TYPE_MAX; i++) {
+		const struct ipc_rule *r = &ipc_rules[i];
+
+		if ((r->from == ROLE_BIT(a) && r->to == ROLE_BIT(b)) ||
+		    (r->from == ROLE_BIT(b) && r->to == ROLE_BIT(a)))
+			return true;
+	}
+	return false;
+}
+
 const char *
 ipc_type_name(enum ipc_type type)
 {

@@ -197,6 +197,7 @@ MSG_FLAT(token_stale, TOKEN_STALE_FIELDS, true);
 #define AUTH_STEP_FIELDS(F) \
 	F(u32, deadline_ms) \
 	F(u8, first)        \
+	F(bool, shared)     \
 	F(bool, must_bind) F(bool, own) F(u32, nbindings)
 
 size_t

@@ -175,6 +175,8 @@ struct msg_key_use {
 struct msg_auth_step {
 	uint32_t deadline_ms; /* from now; later nobody waits */
 	uint8_t first;	      /* 1: a new exchange */
+	bool shared;	      /* an intermediary showed itself on this
+			       * connection */
 	bool must_bind;	      /* only a client that is bound will do */
 	/*
 	 * Channel bindings (RFC 5929 4) that the client may have: those of

@@ -95,6 +95,9 @@ stats_row_index(enum role role, unsigned slot)
 		return RELAY_MAX + 1;
 	case ROLE_CONSOLE:
 		return RELAY_MAX + 2;
+	case ROLE_NTLM:
+		BUG_ON(slot >= NTLM_MAX);
+		return RELAY_MAX + 3 + slot;
 	case ROLE_MASTER:
 	case ROLE_MAX:
 	default:

@@ -10,7 +10,7 @@
  *	64	-	struct stats_row	the process that owns the row
  *
  * Rows: relay slots 0..RELAY_MAX-1, then the keeper, then the cloud agent,
- * then the console.
+ * then the console, then the NTLM slots 0..NTLM_MAX-1.
  *
  * 1. A process gets the descriptor of its own row and of no other: whoever
  *    takes it over can lie only about its own numbers.  (A read-only mapping
@@ -37,7 +37,7 @@ enum stat_id {
 	STAT_MAX
 };
 
-#define STATS_ROWS (RELAY_MAX + 3)
+#define STATS_ROWS (RELAY_MAX + 3 + NTLM_MAX)
 
 struct stats_row {
 	_Alignas(64) _Atomic uint64_t heartbeat; /* CLOCK_MONOTONIC ns */

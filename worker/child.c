@@ -330,7 +330,7 @@ child_signals(void)
 static void
 child_set_up(struct child_run *r)
 {
-	const char *note = NULL;
+	const char *note = NULL, *group = NULL;
 	int e = child_read_set(r);
 
 	if (e != 0)
@@ -339,7 +339,9 @@ child_set_up(struct child_run *r)
 		die(EX_SOFTWARE, "the master gave no row of counters");
 	r->c.conf = r->c.conf_next;
 	child_log_level(&r->c);
-	e = sandbox_drop(r->c.conf.user.s, &note);
+	if (r->c.role == ROLE_NTLM)
+		group = r->c.conf.ntlm_group.s;
+	e = sandbox_drop(r->c.conf.user.s, group, &note);
 	if (e != 0)
 		die(EX_NOPERM, "cannot drop privileges: %s", strerror(-e));
 	if (note != NULL)
@@ -374,7 +376,8 @@ child_main(enum role role, int argc, char **argv, const struct child_ops *ops)
 	    str_u64(slice_of(argv[1]), RELAY_MAX - 1, &slot) != 0)
 		die(EX_USAGE, "started by rms-connectord only, as: %s SLOT",
 		    argc > 0 ? argv[0] : "rms");
-	log_init(role_name(role), role == ROLE_RELAY ? (int)slot : -1);
+	log_init(role_name(role),
+		 role == ROLE_RELAY || role == ROLE_NTLM ? (int)slot : -1);
 	close_range(CHILD_CHANNEL_FD + 1, ~0U, 0);
 	child_signals();
 	tzset(); /* or gmtime_r() opens /etc/localtime behind the sandbox */

@@ -39,9 +39,11 @@ sandbox_is_off(void)
 
 /* Root becomes user, and cannot come back. */
 static int
-sandbox_become(const char *user)
+sandbox_become(const char *user, const char *group, const char **note_r)
 {
 	const struct passwd *pw;
+	const struct group *gr = NULL;
+	gid_t kept[1];
 
 	errno = 0;
 	pw = getpwnam(user);
@@ -49,8 +51,14 @@ sandbox_become(const char *user)
 		return errno != 0 ? -errno : -ENOENT;
 	if (pw->pw_uid == 0)
 		return -EINVAL;
-	/* No supplementary groups: what a child may have, it is handed. */
-	if (setgroups(0, NULL) != 0 ||
+	if (group != NULL)
+		gr = getgrnam(group);
+	if (group != NULL && gr == NULL)
+		*note_r = "the group to be kept does not exist";
+	/* No supplementary groups but that one: what a child may have, it is
+	 * handed. */
+	kept[0] = gr == NULL ? 0 : gr->gr_gid;
+	if (setgroups(gr == NULL ? 0 : 1, kept) != 0 ||
 	    setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) != 0 ||
 	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) != 0)
 		return -errno;
@@ -73,7 +81,7 @@ sandbox_drop_caps(void)
 }
 
 int
-sandbox_drop(const char *user, const char **note_r)
+sandbox_drop(const char *user, const char *group, const char **note_r)
 {
 	const struct rlimit none = {0, 0};
 	int r = 0;
@@ -81,8 +89,10 @@ sandbox_drop(const char *user, const char **note_r)
 	*note_r = NULL;
 	if (user != NULL && user[0] == '\0')
 		user = NULL;
+	if (group != NULL && group[0] == '\0')
+		group = NULL;
 	if (geteuid() == 0 && user != NULL)
-		r = sandbox_become(user);
+		r = sandbox_become(user, group, note_r);
 	else if (geteuid() == 0)
 		*note_r = "no user is configured: running on as root";
 	else if (user != NULL)
@@ -212,7 +222,8 @@ sandbox_enter(enum role role, const char *const *readable, const char **note_r)
 		*note_r = "the master has no system-call filter";
 		return 0;
 	}
-	if (role != ROLE_RELAY && role != ROLE_KEEPER && role != ROLE_CLOUD)
+	if (role != ROLE_RELAY && role != ROLE_KEEPER && role != ROLE_CLOUD &&
+	    role != ROLE_NTLM)
 		return -EINVAL;
 	if (sandbox_is_off()) {
 		*note_r = "RMS_SANDBOX=off: no sandbox; not for production";

@@ -21,16 +21,19 @@
 /*
  * user == NULL or "": stay who we are.  Without root the identity stays and
  * *note_r (static text, or NULL) says what could not be dropped; capabilities
- * go in any case, root's too.  0, or -errno: the caller must not go on
+ * go in any case, root's too.  group, NULL or "" for none, is the one
+ * supplementary group that is kept when root becomes user; one that does not
+ * exist is a note.  0, or -errno: the caller must not go on
  * (-ENOENT: no such user, -EINVAL: the user is root).
  */
-MUST_USE int sandbox_drop(const char *user, const char **note_r);
+MUST_USE int sandbox_drop(const char *user, const char *group,
+			  const char **note_r);
 
 /*
  * readable: paths that the role may still open for reading (keeper:
- * krb5.conf; cloud: CA files, resolv.conf), NULL-terminated, may be NULL; for
- * a relay there is none.  A directory stands for what is below it.  A file
- * that others replace by renaming a new one into place (resolv.conf) needs
+ * krb5.conf; cloud: CA files, resolv.conf; NTLM: none), NULL-terminated, may be
+ * NULL; for a relay there is none.  A directory stands for what is below it.  A
+ * file that others replace by renaming a new one into place (resolv.conf) needs
  * its directory here: Landlock goes by what the path names now.  The keeper
  * may name directories to write to as "+/path" (a replay cache).
  *

@@ -63,7 +63,8 @@ wrap() { # program command
 if [ -n "${BENCH_WRAP:-}${BENCH_WRAP_KEEPER:-}" ]; then
 	libexec=$R/libexec
 	mkdir -p "$libexec"
-	ln -sf "$bin/rms-relay" "$bin/rms-keeper" "$bin/rms-cloud" "$libexec/"
+	ln -sf "$bin/rms-relay" "$bin/rms-keeper" "$bin/rms-cloud" \
+		"$bin/rms-ntlm" "$libexec/"
 	wrap rms-relay "${BENCH_WRAP:-}"
 	wrap rms-keeper "${BENCH_WRAP_KEEPER:-}"
 fi

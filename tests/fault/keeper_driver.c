@@ -1,12 +1,10 @@
 /*
  * Purpose: play the master and the relays for one rms-keeper, on command.
  *
- * Runs in: tests.  Usage: keeper_driver RMS_KEEPER; reads commands on standard
- *	    input, a line each, and prints what the keeper does as JSON, a
- *	    line each.
- * Trusts:  whoever runs the test.
- * Touches: a child process, its segment and channels.
- * Failure: a command that cannot be carried out ends the driver.
+ * Runs in: tests.  Usage: keeper_driver RMS_KEEPER RMS_NTLM; reads commands on
+ *standard input, a line each, and prints what the keeper does as JSON, a line
+ *each. Trusts:  whoever runs the test. Touches: a child process, its segment
+ *and channels. Failure: a command that cannot be carried out ends the driver.
  *
  *	set NAME VALUE		a directive
  *	keytab FILE|-		of the next set
@@ -23,6 +21,11 @@
  *	body SLOT TYPE BYTES	a body that is not packed (- for none)
  *	raw SLOT BYTES		a packet of any shape
  *	part SLOT		close that channel
+ *	via 0|1			later steps: an intermediary showed itself
+ *	users FILE|-		ntlm_user_file of NTLM processes from now on
+ *	ntlm SLOT		start the NTLM process RMS_NTLM for the keeper
+ *	fake SLOT		be an NTLM process
+ *	answer SLOT NUMBER MECH PRINCIPAL	what that says to a step
  *	stats
  *	drain MS | quit
  */
@@ -64,6 +67,13 @@ struct driver {
 	int raw[SLOTS]; /* the same sockets, to break the rules; -1 none */
 	pid_t pid;
 	uint64_t set;
+	bool via;
+	const char *ntlm_binary;
+	char users[512];
+	struct {
+		pid_t pid; /* 0: none, or played by us */
+		struct ipc *master, *keeper;
+	} ntlm[NTLM_MAX];
 };
 
 static struct driver d;
@@ -164,6 +174,8 @@ on_keeper(void *arg, struct ipc *c, struct ipc_msg *m)
 		json_u64(&js, "slot", accuse.slot);
 		json_u64(&js, "life", accuse.life);
 		json_slice(&js, "why", accuse.why);
+	} else if (m->type == IPC_KEY_USE) {
+		return; /* now and then, of what it accepted */
 	} else {
 		NEED(m->type == IPC_KEEPER_STATUS);
 		NEED(msg_keeper_status_unpack(&status, m->body, m->len) == 0);
@@ -295,6 +307,185 @@ send_body(enum ipc_type type, const void *body, size_t len, int fd)
 	NEED(ipc_send(d.keeper, type, 0, body, len, fd) == 0);
 }
 
+/* A channel to the keeper for a process; its other end, which is the
+ * caller's. */
+static int
+peer_pair(enum role role, unsigned slot, uint64_t life)
+{
+	struct msg_peer m = {role, slot, life};
+	uint8_t body[16];
+	size_t len = msg_peer_pack(&m, body, sizeof(body));
+	int fd[2];
+
+	NEED(len > 0 && ipc_pair(fd) == 0);
+	send_body(IPC_PEER, body, len, fd[1]);
+	close(fd[1]);
+	return fd[0];
+}
+
+/* --- NTLM processes ----------------------------------------------------------
+ */
+
+static void
+on_ntlm(void *arg, struct ipc *c, struct ipc_msg *m)
+{
+	(void)arg;
+	begin("ntlm");
+	json_u64(&js, "slot", ipc_peer_slot(c));
+	json_str(&js, "type", ipc_type_name(m->type));
+	finish();
+}
+
+static void
+on_ntlm_end(void *arg, struct ipc *c, enum ipc_end end, const char *why)
+{
+	unsigned slot = ipc_peer_slot(c);
+	int status = 0;
+
+	(void)arg;
+	(void)end;
+	(void)why;
+	ipc_free(&d.ntlm[slot].master);
+	waitpid(d.ntlm[slot].pid, &status, 0);
+	d.ntlm[slot].pid = 0;
+	begin("ntlm-end");
+	json_u64(&js, "slot", slot);
+	json_i64(&js, "status",
+		 WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+	finish();
+}
+
+static const struct ipc_ops ntlm_ops = {on_ntlm, on_ntlm_end};
+
+static void
+ntlm_send(unsigned slot, enum ipc_type type, const void *body, size_t len,
+	  int fd)
+{
+	NEED(ipc_send(d.ntlm[slot].master, type, 0, body, len, fd) == 0);
+}
+
+static void
+ntlm_set(unsigned slot, int peer)
+{
+	static uint8_t body[65536];
+	struct msg_segment seg = {SEGMENT_STATS};
+	struct msg_peer p = {ROLE_KEEPER, 0, 1};
+	struct msg_set set = {1};
+	FILE *f;
+
+	ntlm_send(slot, IPC_CONF_VIEW, body,
+		  conf_view_pack(&d.conf, ROLE_NTLM, body, sizeof(body)), -1);
+	ntlm_send(slot, IPC_SEGMENT, body,
+		  msg_segment_pack(&seg, body, sizeof(body)),
+		  stats_row_fd(d.stats, stats_row_index(ROLE_NTLM, slot)));
+	if (d.users[0] != '\0') {
+		f = fopen(d.users, "re");
+		NEED(f != NULL);
+		ntlm_send(slot, IPC_NTLM_USERS, NULL, 0, fileno(f));
+		fclose(f);
+	}
+	ntlm_send(slot, IPC_PEER, body, msg_peer_pack(&p, body, sizeof(body)),
+		  peer);
+	ntlm_send(slot, IPC_CONF_DONE, body,
+		  msg_set_pack(&set, body, sizeof(body)), -1);
+}
+
+static void
+cmd_ntlm(unsigned slot)
+{
+	char name[8];
+	int fd[2], peer;
+
+	NEED(slot < NTLM_MAX && d.ntlm[slot].pid == 0 && ipc_pair(fd) == 0);
+	snprintf(name, sizeof(name), "%u", slot);
+	d.ntlm[slot].pid = fork();
+	NEED(d.ntlm[slot].pid >= 0);
+	if (d.ntlm[slot].pid == 0) {
+		NEED(dup2(fd[1], 9) == 9 && dup2(9, 3) == 3);
+		execl(d.ntlm_binary, "rms-ntlm", name, NULL);
+		_exit(127);
+	}
+	close(fd[1]);
+	d.ntlm[slot].master = ipc_new(d.loop, fd[0], ROLE_MASTER, ROLE_NTLM,
+				      slot, 1024, &ntlm_ops, NULL);
+	NEED(d.ntlm[slot].master != NULL);
+	peer = peer_pair(ROLE_NTLM, slot, ++d.lives);
+	ntlm_set(slot, peer);
+	close(peer);
+	begin("ntlm-start");
+	json_u64(&js, "slot", slot);
+	json_u64(&js, "pid", (uint64_t)d.ntlm[slot].pid);
+	finish();
+}
+
+static void
+on_fake(void *arg, struct ipc *c, struct ipc_msg *m)
+{
+	unsigned slot = *(unsigned *)arg;
+
+	(void)c;
+	begin(m->type == IPC_NTLM_STEP ? "fake-step" : "fake-abort");
+	json_u64(&js, "slot", slot);
+	json_u64(&js, "number", m->id);
+	finish();
+}
+
+static void
+on_fake_end(void *arg, struct ipc *c, enum ipc_end end, const char *why)
+{
+	unsigned slot = *(unsigned *)arg;
+
+	(void)c;
+	(void)end;
+	ipc_free(&d.ntlm[slot].keeper);
+	begin("fake-end");
+	json_u64(&js, "slot", slot);
+	json_str(&js, "why", why);
+	finish();
+}
+
+static const struct ipc_ops fake_ops = {on_fake, on_fake_end};
+
+static void
+cmd_fake(unsigned slot)
+{
+	static unsigned slots[NTLM_MAX];
+
+	NEED(slot < NTLM_MAX);
+	slots[slot] = slot;
+	ipc_free(&d.ntlm[slot].keeper);
+	d.ntlm[slot].keeper =
+	    ipc_new(d.loop, peer_pair(ROLE_NTLM, slot, ++d.lives), ROLE_NTLM,
+		    ROLE_KEEPER, 0, 8192, &fake_ops, &slots[slot]);
+	NEED(d.ntlm[slot].keeper != NULL);
+}
+
+/* MECH is the number of an identity's mechanism; 0: another leg is needed. */
+static void
+cmd_answer(const char *rest)
+{
+	static uint8_t packed[4096], body[8192];
+	struct msg_auth_reply m = {.outcome = AUTH_CONTINUE};
+	struct identity id = {0};
+	unsigned slot, mech;
+	unsigned long long number;
+	struct pack k;
+
+	NEED(sscanf(rest, "%u %llu %u %511s", &slot, &number, &mech,
+		    id.principal) == 4);
+	id.mech = (enum auth_mech)mech;
+	pack_init(&k, packed, sizeof(packed));
+	identity_pack(&k, &id);
+	if (mech == 0) {
+		m.token = slice_of("token");
+	} else {
+		m.outcome = AUTH_OK;
+		m.identity = (struct slice){(const char *)packed, k.len};
+	}
+	NEED(ipc_send(d.ntlm[slot].keeper, IPC_NTLM_REPLY, number, body,
+		      msg_auth_reply_pack(&m, body, sizeof(body)), -1) == 0);
+}
+
 static void
 cmd_start(void)
 {
@@ -372,18 +563,14 @@ cmd_set(const char *name, const char *value)
 static void
 cmd_peer(unsigned slot)
 {
-	struct msg_peer m = {ROLE_RELAY, slot, ++d.lives};
-	uint8_t body[16];
-	size_t len = msg_peer_pack(&m, body, sizeof(body));
-	int fd[2];
+	int fd;
 
-	NEED(slot < SLOTS && len > 0 && ipc_pair(fd) == 0);
-	send_body(IPC_PEER, body, len, fd[1]);
-	close(fd[1]);
+	NEED(slot < SLOTS);
+	fd = peer_pair(ROLE_RELAY, slot, ++d.lives);
 	part(slot);
-	d.raw[slot] = dup(fd[0]);
-	d.relay[slot] = ipc_new(d.loop, fd[0], ROLE_RELAY, ROLE_KEEPER, slot,
-				8192, &relay_ops, NULL);
+	d.raw[slot] = dup(fd);
+	d.relay[slot] = ipc_new(d.loop, fd, ROLE_RELAY, ROLE_KEEPER, slot, 8192,
+				&relay_ops, NULL);
 	NEED(d.relay[slot] != NULL);
 }
 
@@ -420,6 +607,7 @@ cmd_step(char *rest)
 	m.first = (uint8_t)first;
 	m.must_bind = must != 0;
 	m.own = own != 0;
+	m.shared = d.via;
 	while (strcmp(binding, "-") != 0 &&
 	       (one = strsep(&next, ",")) != NULL) {
 		NEED(m.nbindings < MSG_BINDINGS_MAX);
@@ -499,6 +687,9 @@ cmd_stats(void)
 	json_u64(&js, "queue", stat_get(row, STAT_keeper_queue));
 	json_u64(&js, "signs", stat_get(row, STAT_keeper_signs));
 	json_u64(&js, "pid", (uint64_t)d.pid);
+	json_u64(&js, "ntlm_queue", stat_get(row, STAT_ntlm_queue));
+	json_u64(&js, "ntlm_open", stat_get(row, STAT_ntlm_open));
+	json_u64(&js, "ntlm_late", stat_get(row, STAT_ntlm_late));
 	json_u64(&js, "AUTH_STEP", IPC_AUTH_STEP);
 	json_u64(&js, "CONF_DONE", IPC_CONF_DONE);
 	finish();
@@ -567,6 +758,18 @@ command(char *line)
 		part(a);
 	} else if (strcmp(word, "raw") == 0) {
 		cmd_raw(rest);
+	} else if (strcmp(word, "via") == 0) {
+		d.via = rest[0] == '1';
+	} else if (strcmp(word, "users") == 0) {
+		cmd_file(d.users, sizeof(d.users), rest);
+	} else if (strcmp(word, "ntlm") == 0) {
+		NEED(sscanf(rest, "%u", &a) == 1);
+		cmd_ntlm(a);
+	} else if (strcmp(word, "fake") == 0) {
+		NEED(sscanf(rest, "%u", &a) == 1);
+		cmd_fake(a);
+	} else if (strcmp(word, "answer") == 0) {
+		cmd_answer(rest);
 	} else if (strcmp(word, "stats") == 0) {
 		cmd_stats();
 	} else if (strcmp(word, "drain") == 0) {
@@ -610,9 +813,10 @@ main(int argc, char **argv)
 	int status;
 
 	log_init("driver", -1);
-	NEED(argc == 2);
+	NEED(argc == 3);
 	signal(SIGPIPE, SIG_IGN);
 	d.binary = argv[1];
+	d.ntlm_binary = argv[2];
 	memset(d.raw, -1, sizeof(d.raw));
 	conf_defaults(&d.conf);
 	d.stats = stats_new(&why);
@@ -622,6 +826,12 @@ main(int argc, char **argv)
 			    on_input, NULL);
 	NEED(d.input != NULL && event_add(d.input, NULL) == 0);
 	status = loop_run(d.loop);
+	for (unsigned s = 0; s < NTLM_MAX; s++) {
+		if (d.ntlm[s].pid <= 0)
+			continue;
+		kill(d.ntlm[s].pid, SIGKILL);
+		waitpid(d.ntlm[s].pid, NULL, 0);
+	}
 	if (d.keeper != NULL) {
 		kill(d.pid, SIGKILL);
 		waitpid(d.pid, NULL, 0);

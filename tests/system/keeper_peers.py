@@ -191,8 +191,8 @@ class Keeper:
         env = {k: v for k, v in os.environ.items() if not k.startswith("KRB5")}
         self.log = log
         self.process = subprocess.Popen(
-            [f"{build}/fault/keeper_driver", f"{build}/bin/rms-keeper"], env=env,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(log, "ab"))
+            [f"{build}/fault/keeper_driver", f"{build}/bin/rms-keeper", f"{build}/bin/rms-ntlm"],
+            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(log, "ab"))
         self.lines, self.unread, self.next_id = queue.Queue(), [], 1
         threading.Thread(target=self._read, daemon=True).start()
 

@@ -845,7 +845,7 @@ def _rogue(module_lab, tmp_path_factory):
     """A lab whose next relay can be given orders: (lab, orders)."""
     programs = tmp_path_factory.mktemp("programs")
     real = labctl.bin_dir()
-    for name in ("rms-keeper", "rms-cloud"):
+    for name in ("rms-keeper", "rms-cloud", "rms-ntlm"):
         os.symlink(os.path.join(os.path.abspath(real), name), programs / name)
     rogue = programs / "rms-relay"
     rogue.write_text(ROGUE.format(orders=str(programs / "orders"),

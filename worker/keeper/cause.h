@@ -7,7 +7,7 @@
 #define RMS_CAUSE_H
 
 #include "shm/msg.h"
-#include "worker/keeper/apreq.h"
+#include "worker/apreq.h"
 #include "worker/keeper/keytab.h"
 
 struct cause_facts {

@@ -15,7 +15,7 @@
 
 #include "shm/base/bug.h"
 #include "shm/base/str.h"
-#include "worker/keeper/apreq.h"
+#include "worker/apreq.h"
 
 struct keytab;
 

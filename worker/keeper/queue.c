@@ -175,6 +175,12 @@ queue_take(struct queue *q)
 	return auths ? take_kind(q, QUEUE_AUTH) : NULL;
 }
 
+void
+queue_cut(struct queue *q, struct queue_item *item)
+{
+	queue_remove(q, item);
+}
+
 size_t
 queue_len(const struct queue *q, enum queue_kind kind)
 {

@@ -59,6 +59,9 @@ MUST_USE struct queue_item *queue_put(struct queue *q, struct queue_item *item);
 /* The next item, then the caller's; NULL when there is none. */
 MUST_USE struct queue_item *queue_take(struct queue *q);
 
+/* Takes an item that is in a line out of it; then the caller's. */
+void queue_cut(struct queue *q, struct queue_item *item);
+
 size_t queue_len(const struct queue *q, enum queue_kind kind);
 /* Forgets the authentications of (slot, id); or all of a slot. */
 void queue_drop(struct queue *q, unsigned slot, uint64_t id);

@@ -18,6 +18,7 @@
 #include "shm/base/log.h"
 #include "worker/keeper/accept.h"
 #include "worker/keeper/key_use.h"
+#include "worker/keeper/ntlm.h"
 #include "worker/keeper/queue.h"
 
 /* Answers that wait for a relay which does not read. */
@@ -34,6 +35,7 @@ struct relays {
 	struct queue *queue;
 	struct accept *accept;
 	struct key_use *use;
+	struct ntlm *ntlm;
 	const struct keytab *kt;
 	const struct sign_keys *keys;
 	struct loop_cell turn;
@@ -77,6 +79,7 @@ relay_end(struct relays *r, unsigned slot)
 	r->n--;
 	queue_drop_slot(r->queue, slot);
 	accept_abort_slot(r->accept, slot);
+	ntlm_abort_slot(r->ntlm, slot);
 	gauge(r);
 }
 
@@ -116,6 +119,12 @@ relays_add(struct relays *r, unsigned slot, int fd)
 		log_err("no memory for the channel to relay %u", slot);
 	else
 		r->n++;
+}
+
+void
+relays_add_ntlm(struct relays *r, unsigned slot, int fd)
+{
+	ntlm_add(r->ntlm, slot, fd);
 }
 
 size_t
@@ -166,6 +175,22 @@ reply_auth(struct relays *r, const struct queue_item *i,
 	      msg_auth_reply_pack(&m, r->body, sizeof(r->body)));
 }
 
+/* As an NTLM process said it, or on its behalf. */
+static void
+reply_ntlm(void *arg, const struct queue_item *i,
+	   const struct msg_auth_reply *m)
+{
+	struct relays *r = arg;
+	struct msg_auth_reply own = *m;
+
+	own.took_ns = clock_mono_ns() - i->arrived_ns;
+	if (own.outcome == AUTH_FAILED)
+		log_debug("refused: %s: %.*s", auth_cause_name(own.cause),
+			  (int)MIN(own.detail.len, (size_t)512), own.detail.p);
+	reply(r, i->slot, IPC_AUTH_REPLY, i->id,
+	      msg_auth_reply_pack(&own, r->body, sizeof(r->body)));
+}
+
 static void
 reply_sign(struct relays *r, const struct queue_item *i, const uint8_t *data,
 	   int len)
@@ -194,14 +219,17 @@ reply_busy(struct relays *r, const struct queue_item *i, enum auth_cause cause)
  */
 
 static void
-do_auth(struct relays *r, const struct queue_item *i)
+do_auth(struct relays *r, struct queue_item **ip)
 {
+	const struct queue_item *i = *ip;
 	struct accept_result res;
 	struct msg_auth_step m;
 	struct accept_leg leg;
 
 	/* It was read once when it came: see take_auth(). */
 	BUG_ON(msg_auth_step_unpack(&m, i->body, i->len) != 0);
+	if (ntlm_take(r->ntlm, ip, &m))
+		return;
 	leg = (struct accept_leg){
 	    .slot = i->slot,
 	    .id = i->id,
@@ -275,7 +303,7 @@ relays_turn(void *arg)
 		else if (i->kind == QUEUE_SIGN)
 			do_sign(r, i);
 		else
-			do_auth(r, i);
+			do_auth(r, &i);
 		queue_item_free(&i);
 	}
 	gauge(r);
@@ -346,6 +374,7 @@ relays_on_msg(void *arg, struct ipc *ch, struct ipc_msg *m)
 		BUG_ON(m->type != IPC_AUTH_ABORT);
 		queue_drop(r->queue, slot, m->id);
 		accept_abort(r->accept, slot, m->id);
+		ntlm_abort(r->ntlm, slot, m->id);
 	}
 	if (!ok) {
 		relay_lied(r, slot, "a body that is not one");
@@ -396,11 +425,12 @@ relays_new(struct child *c, struct replay_log *log)
 	r->c = c;
 	r->queue = queue_new((size_t)c->conf.keeper_queue_max);
 	r->accept = accept_new(log);
+	r->ntlm = ntlm_new(c, reply_ntlm, r);
 	r->use = key_use_new(c->loop, tell_use, r);
 	r->sweep = loop_timer_new(c->loop, relays_sweep, r);
 	r->cut = loop_timer_new(c->loop, relays_cut, r);
-	if (r->queue == NULL || r->accept == NULL || r->use == NULL ||
-	    r->sweep == NULL || r->cut == NULL)
+	if (r->queue == NULL || r->accept == NULL || r->ntlm == NULL ||
+	    r->use == NULL || r->sweep == NULL || r->cut == NULL)
 		relays_free(&r);
 	return r;
 }
@@ -421,6 +451,7 @@ relays_free(struct relays **rp)
 	loop_timer_free(&r->cut);
 	key_use_free(&r->use);
 	accept_free(&r->accept);
+	ntlm_free(&r->ntlm);
 	queue_free(&r->queue);
 	free(r);
 }
@@ -432,6 +463,7 @@ relays_use(struct relays *r, const struct keytab *kt,
 	r->kt = kt;
 	r->keys = keys;
 	queue_set_max(r->queue, (size_t)r->c->conf.keeper_queue_max);
+	ntlm_use(r->ntlm);
 }
 
 void

@@ -29,6 +29,8 @@ void relays_use(struct relays *r, const struct keytab *kt,
 /* Takes fd as the channel to this relay; an older one of the slot ends. */
 void relays_add(struct relays *r, unsigned slot, int fd);
 size_t relays_count(const struct relays *r);
+/* Likewise to this NTLM process. */
+void relays_add_ntlm(struct relays *r, unsigned slot, int fd);
 
 /* The loop stops when no relay and no work are left, or after ms (0: never). */
 void relays_drain(struct relays *r, uint64_t ms);

@@ -36,6 +36,7 @@ struct keeper {
 	struct sign_keys *next_keys;
 	bool bad_key;
 	int peer[RELAY_MAX]; /* came before there was a loop; -1 none */
+	int ntlm[NTLM_MAX];  /* likewise */
 };
 
 static struct keeper keeper;
@@ -46,15 +47,23 @@ static int
 take_peer(struct keeper *k, struct ipc_msg *m)
 {
 	struct msg_peer p;
+	int *later;
 
-	if (msg_peer_unpack(&p, m->body, m->len) != 0 || p.role != ROLE_RELAY ||
-	    p.slot >= RELAY_MAX)
+	if (msg_peer_unpack(&p, m->body, m->len) != 0)
 		return -EPROTO;
-	if (k->relays != NULL) {
+	if (p.role == ROLE_RELAY && p.slot < RELAY_MAX)
+		later = &k->peer[p.slot];
+	else if (p.role == ROLE_NTLM && p.slot < NTLM_MAX)
+		later = &k->ntlm[p.slot];
+	else
+		return -EPROTO;
+	if (k->relays == NULL) {
+		fd_close(later);
+		*later = m->fd;
+	} else if (p.role == ROLE_RELAY) {
 		relays_add(k->relays, p.slot, m->fd);
 	} else {
-		fd_close(&k->peer[p.slot]);
-		k->peer[p.slot] = m->fd;
+		relays_add_ntlm(k->relays, p.slot, m->fd);
 	}
 	m->fd = -1;
 	return 0;
@@ -248,6 +257,11 @@ use_peers(struct keeper *k)
 			relays_add(k->relays, s, k->peer[s]);
 		k->peer[s] = -1;
 	}
+	for (unsigned s = 0; s < NTLM_MAX; s++) {
+		if (k->ntlm[s] >= 0)
+			relays_add_ntlm(k->relays, s, k->ntlm[s]);
+		k->ntlm[s] = -1;
+	}
 }
 
 /* The set as a whole is good. */
@@ -341,5 +355,7 @@ main(int argc, char **argv)
 	keeper.next_keytab = -1;
 	for (int s = 0; s < RELAY_MAX; s++)
 		keeper.peer[s] = -1;
+	for (int s = 0; s < NTLM_MAX; s++)
+		keeper.ntlm[s] = -1;
 	return child_main(ROLE_KEEPER, argc, argv, &keeper_ops);
 }

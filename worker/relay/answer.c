@@ -91,7 +91,8 @@ answer_put_head(struct client *c, const struct http_reply *r, struct out *o)
 	out_str(o, x->id);
 	out_str(o, "\r\n");
 	if (x->auth_out != NULL) {
-		out_str(o, "WWW-Authenticate: Negotiate ");
+		out_str(o, x->auth_ntlm ? "WWW-Authenticate: NTLM "
+					: "WWW-Authenticate: Negotiate ");
 		out_str(o, x->auth_out);
 		out_str(o, "\r\n");
 	}

@@ -9,7 +9,9 @@
  * Rules (DESIGN 5.3): a request that brings Authorization is decided by it
  * alone.  An identity stays with the connection only for a direct client: as
  * soon as an intermediary shows itself on the connection, every request
- * authenticates itself.
+ * authenticates itself.  NTLM proves an account to a connection, not to a
+ * request: through an intermediary it is refused, before it and for the rest of
+ * the connection.
  */
 #include <errno.h>
 
@@ -81,7 +83,10 @@ auth_tell(struct client *c, enum auth_cause cause, struct slice detail)
 	char mem[AUTH_DETAIL_MAX * 2];
 	struct sbuf b;
 	struct msg_event e = {
-	    .id = cause == CAUSE_NTLM || cause == CAUSE_NO_MECH ? 2106 : 2000,
+	    .id = cause == CAUSE_NTLM || cause == CAUSE_NO_MECH ||
+			  cause == CAUSE_NTLM_PROXY
+		      ? 2106
+		      : 2000,
 	    .address = slice_of(c->address),
 	    .request = slice_of(c->x->id),
 	};
@@ -137,7 +142,8 @@ auth_from_connection(struct client *c)
 		return false;
 	/* the newest rules, on connections that began under others too */
 	if ((id->expires != 0 && id->expires <= clock_real_ns() / NS_PER_S) ||
-	    (l->binding == BINDING_REQUIRE && !id->bound)) {
+	    (l->binding == BINDING_REQUIRE && !id->bound) ||
+	    (id->mech == MECH_NTLM && !c->w->c->conf.ntlm)) {
 		identity_free(&c->ident);
 		return false;
 	}
@@ -174,6 +180,7 @@ auth_send(struct client *c, struct slice token)
 	struct msg_auth_step m = {
 	    .deadline_ms = (uint32_t)w->c->conf.auth_timeout_ms,
 	    .first = first,
+	    .shared = c->shared,
 	    .token = token,
 	};
 	uint8_t own[TLS_BINDING_MAX];
@@ -206,7 +213,31 @@ auth_send(struct client *c, struct slice token)
 		      NULL);
 }
 
-/* Authorization: Negotiate <base64> (RFC 4559 4.2). */
+/* May the scheme go to the keeper?  False: it was refused. */
+static bool
+auth_take_scheme(struct client *c, struct slice scheme)
+{
+	bool raw = slice_iis(scheme, "NTLM");
+
+	if (raw && !c->w->c->conf.ntlm)
+		auth_fail(c, CAUSE_NTLM, SLICE_LIT(""));
+	else if (raw && c->shared)
+		auth_fail(c, CAUSE_NTLM_PROXY, SLICE_LIT(""));
+	else if (!raw && !slice_iis(scheme, "Negotiate"))
+		auth_fail(c, CAUSE_NO_MECH,
+			  SLICE_LIT("a scheme other than Negotiate"));
+	else {
+		/* the other scheme begins another handshake */
+		if (c->auth_pending && c->auth_raw != raw)
+			auth_abort(c);
+		c->auth_raw = c->x->auth_ntlm = raw;
+		return true;
+	}
+	return false;
+}
+
+/* Authorization: Negotiate <base64> (RFC 4559 4.2), or NTLM <base64>
+ * (MS-NTHT). */
 static void
 auth_with_field(struct client *c)
 {
@@ -216,15 +247,8 @@ auth_with_field(struct client *c)
 
 	if (sp != NULL)
 		scheme.len = (size_t)(sp - a.p);
-	if (slice_iis(scheme, "NTLM")) {
-		auth_fail(c, CAUSE_NTLM, SLICE_LIT(""));
+	if (!auth_take_scheme(c, scheme))
 		return;
-	}
-	if (!slice_iis(scheme, "Negotiate")) {
-		auth_fail(c, CAUSE_NO_MECH,
-			  SLICE_LIT("a scheme other than Negotiate"));
-		return;
-	}
 	a.p += scheme.len;
 	a.len -= scheme.len;
 	while (a.len > 0 && a.p[0] == ' ') {
@@ -252,11 +276,40 @@ auth_begin(struct client *c)
 		return false;
 	}
 	auth_abort(c); /* a half-done handshake that is not gone on with */
+	if (x->ntlm_lost) {
+		auth_fail(c, CAUSE_NTLM_PROXY, SLICE_LIT(""));
+		return false;
+	}
 	if (auth_from_connection(c))
 		return true;
 	stat_add(c->w->row, STAT_auth_challenges, 1);
 	client_refuse(c, REASON_AUTH_REQUIRED, NULL);
 	return false;
+}
+
+void
+auth_on_intermediary(struct client *c)
+{
+	c->shared = true;
+	c->x->ntlm_lost = c->ident != NULL && c->ident->mech == MECH_NTLM;
+	identity_free(&c->ident);
+}
+
+void
+auth_put_fields(const struct client *c, bool offer, struct sbuf *b)
+{
+	const struct exchange *x = c->x;
+
+	if (x->auth_out != NULL) {
+		sbuf_fmt(b, "WWW-Authenticate: %s ",
+			 x->auth_ntlm ? "NTLM" : "Negotiate");
+		sbuf_str(b, x->auth_out);
+		sbuf_str(b, "\r\n");
+	} else if (offer) {
+		sbuf_str(b, "WWW-Authenticate: Negotiate\r\n");
+		if (c->w->c->conf.ntlm && !c->shared)
+			sbuf_str(b, "WWW-Authenticate: NTLM\r\n");
+	}
 }
 
 static void
@@ -280,6 +333,14 @@ auth_ok(struct client *c, const struct msg_auth_reply *m)
 	x->ident = identity_unpack(&u);
 	if (x->ident == NULL) {
 		auth_fail(c, CAUSE_INTERNAL, SLICE_LIT("no identity"));
+		return;
+	}
+	/* the keeper has refused the first; the second is who ends TLS before
+	 * us, and may send others' requests here */
+	if (x->ident->mech == MECH_NTLM &&
+	    (c->shared || x->ident->bound_before)) {
+		identity_free(&x->ident);
+		auth_fail(c, CAUSE_NTLM_PROXY, SLICE_LIT(""));
 		return;
 	}
 	stat_add(c->w->row, STAT_auth_ok, 1);

@@ -73,6 +73,9 @@ struct exchange {
 	char entry_name[TABLE_NAME_MAX + 1];
 	uint32_t credential;
 	char *auth_out; /* base64 for WWW-Authenticate; owned; may be NULL */
+	bool auth_ntlm; /* the client's scheme is NTLM, not Negotiate */
+	bool ntlm_lost; /* an NTLM identity went when this request showed an
+			 * intermediary */
 
 	/* the request's body, from the client's block to the cloud */
 	size_t body_start; /* in the block; meaningful while held */
@@ -137,6 +140,7 @@ struct client {
 	uint64_t auth_id;	  /* exchange with the keeper; 0 none */
 	struct client *auth_next; /* auth.c: others with ids of one bucket */
 	bool auth_pending;	  /* it has a half-done handshake of ours */
+	bool auth_raw;		  /* the handshake is in the scheme NTLM */
 	uint64_t discard;	  /* bytes that may still be thrown away */
 	uint64_t t_head;	  /* first byte of the present head */
 	bool eof;
@@ -186,6 +190,12 @@ void auth_on_reply(struct relay *w, uint64_t id, const uint8_t *body,
 void auth_keeper_gone(struct relay *w);
 /* Forgets a half-done handshake. */
 void auth_abort(struct client *c);
+/* An intermediary showed itself, now for the first time on this connection:
+ * somebody else's requests may follow on it. */
+void auth_on_intermediary(struct client *c);
+/* Fields for WWW-Authenticate: the token for the client, or with offer what
+ * may be used, the better one first. */
+void auth_put_fields(const struct client *c, bool offer, struct sbuf *b);
 
 /* --- authorize.c ------------------------------------------------------ */
 /* Decides by the newest table and tells the master what it has not heard:

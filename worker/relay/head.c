@@ -62,11 +62,8 @@ client_on_head(struct client *c, size_t len)
 		client_refuse(c, why, NULL);
 		return;
 	}
-	if (x->req.intermediary && !c->shared) {
-		/* somebody else's requests may follow on this connection */
-		c->shared = true;
-		identity_free(&c->ident);
-	}
+	if (x->req.intermediary && !c->shared)
+		auth_on_intermediary(c);
 	local_dispatch(c);
 }
 

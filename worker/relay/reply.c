@@ -120,13 +120,7 @@ reply_head(struct sbuf *b, struct client *c, int status, const char *type,
 		sbuf_str(b, "Connection: close\r\n");
 	else if (x->req.minor == 0)
 		sbuf_str(b, "Connection: keep-alive\r\n");
-	if (x->auth_out != NULL) {
-		sbuf_str(b, "WWW-Authenticate: Negotiate ");
-		sbuf_str(b, x->auth_out);
-		sbuf_str(b, "\r\n");
-	} else if (status == 401) {
-		sbuf_str(b, "WWW-Authenticate: Negotiate\r\n");
-	}
+	auth_put_fields(c, status == 401, b);
 	if (status == 503)
 		sbuf_fmt(b, "Retry-After: %d\r\n", REPLY_RETRY_AFTER_S);
 	if (status == 405)

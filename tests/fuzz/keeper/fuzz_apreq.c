@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "worker/keeper/apreq.h"
+#include "worker/apreq.h"
 #include "shm/base/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -26,6 +26,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	apreq_find(&r, (struct slice){(const char *)data, size});
 	BUG_ON((r.kind == APREQ_BAD) != (r.why != NULL));
+	BUG_ON(r.ntlm.len > 0 && r.kind != APREQ_NTLM);
+	if (r.ntlm.len > 0)
+		check_inside(r.ntlm, data, size);
 	if (r.kind != APREQ_FOUND) {
 		BUG_ON(r.kind == APREQ_BAD && r.authenticator.p != NULL);
 		return 0;

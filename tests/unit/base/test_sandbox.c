@@ -54,7 +54,7 @@ outcome(enum role role, const char *const *paths, probe *p)
 		int r;
 
 		unsetenv("RMS_SANDBOX");
-		if (sandbox_drop(NULL, &note) != 0 ||
+		if (sandbox_drop(NULL, NULL, &note) != 0 ||
 		    sandbox_enter(role, paths, &note) != 0)
 			_exit(255);
 		r = p();
@@ -364,7 +364,7 @@ dropped(const char *user)
 	/* Something to lose. */
 	if (geteuid() == 0 && setgroups(2, (gid_t[]){1, 2}) != 0)
 		_exit(9);
-	if (sandbox_drop(user, &note) != 0)
+	if (sandbox_drop(user, NULL, &note) != 0)
 		_exit(1);
 	if (getrlimit(RLIMIT_CORE, &core) != 0 || core.rlim_max != 0)
 		_exit(2);
@@ -401,6 +401,50 @@ drop_as_root_becomes_the_user_for_good(void **state)
 	assert_int_equal(dropped("root"), 1);
 }
 
+/* The one group that is kept: 0 when it is there and no other is. */
+static int
+kept_group(const char *group, bool *noted_r)
+{
+	const struct group *gr = group == NULL ? NULL : getgrnam(group);
+	const char *note = NULL;
+	gid_t have[8];
+	pid_t pid = fork();
+	int status, n;
+
+	assert_true(pid >= 0);
+	if (pid > 0) {
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		*noted_r = (WEXITSTATUS(status) & 64) != 0;
+		return WEXITSTATUS(status) & 63;
+	}
+	if (setgroups(2, (gid_t[]){1, 2}) != 0 ||
+	    sandbox_drop("nobody", group, &note) != 0)
+		_exit(1);
+	n = getgroups(8, have);
+	if (n != (gr == NULL ? 0 : 1) || (n == 1 && have[0] != gr->gr_gid))
+		_exit(2);
+	_exit(note == NULL ? 0 : 64);
+}
+
+static void
+drop_keeps_the_group_that_is_named_and_no_other(void **state)
+{
+	bool noted;
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("skipped: needs root\n");
+		skip();
+	}
+	assert_int_equal(kept_group("tty", &noted), 0);
+	assert_false(noted);
+	assert_int_equal(kept_group("", &noted), 0);
+	assert_false(noted);
+	assert_int_equal(kept_group("no-such-group-here", &noted), 0);
+	assert_true(noted);
+}
+
 /* A service manager may start us with a user and some capabilities. */
 static void
 drop_gives_up_capabilities_that_came_without_root(void **state)
@@ -425,7 +469,7 @@ drop_gives_up_capabilities_that_came_without_root(void **state)
 		    syscall(SYS_capget, &head, have) != 0 ||
 		    have[0].permitted == 0)
 			_exit(2);
-		if (sandbox_drop(NULL, &note) != 0 ||
+		if (sandbox_drop(NULL, NULL, &note) != 0 ||
 		    syscall(SYS_capget, &head, have) != 0)
 			_exit(3);
 		_exit(have[0].permitted | have[1].permitted ? 4 : 0);
@@ -446,8 +490,9 @@ drop_without_root_stays_and_says_so(void **state)
 	if (pid == 0) {
 		if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0)
 			_exit(2);
-		_exit(sandbox_drop("daemon", &note) == 0 && note != NULL ? 0
-									 : 1);
+		_exit(sandbox_drop("daemon", NULL, &note) == 0 && note != NULL
+			  ? 0
+			  : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
@@ -497,6 +542,7 @@ main(void)
 	    cmocka_unit_test(drop_leaves_no_core_no_tracer_no_gain),
 	    cmocka_unit_test(drop_as_root_becomes_the_user_for_good),
 	    cmocka_unit_test(drop_gives_up_capabilities_that_came_without_root),
+	    cmocka_unit_test(drop_keeps_the_group_that_is_named_and_no_other),
 	    cmocka_unit_test(drop_without_root_stays_and_says_so),
 	};
 

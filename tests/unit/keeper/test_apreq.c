@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "tests/unit/keeper/der_make.h"
-#include "worker/keeper/apreq.h"
+#include "worker/apreq.h"
 #include "shm/base/log.h"
 
 static struct apreq r;
@@ -117,6 +117,21 @@ test_ntlm_and_others(void **state)
 			 APREQ_NO_MECH);
 	assert_int_equal(kind(gss_token(negoex, SLICE_LIT("x"))),
 			 APREQ_NO_MECH);
+	/* where its message is: at most one, and none where none is */
+	apreq_find(&r, spnego_init(OID_NTLM, SLICE_LIT("NTLMSSP\0one")));
+	assert_true(slice_eq(r.ntlm, SLICE_LIT("NTLMSSP\0one")));
+	apreq_find(&r, spnego_resp(SLICE_LIT("NTLMSSP\0two")));
+	assert_true(slice_eq(r.ntlm, SLICE_LIT("NTLMSSP\0two")));
+	apreq_find(&r, SLICE_LIT("NTLMSSP\0raw"));
+	assert_true(slice_eq(r.ntlm, SLICE_LIT("NTLMSSP\0raw")));
+	apreq_find(&r, spnego_init(OID_NTLM, NOTHING));
+	assert_int_equal(r.ntlm.len, 0);
+	apreq_find(&r, spnego_init(negoex, SLICE_LIT("NTLMSSP\0not offered")));
+	assert_int_equal(r.kind, APREQ_NO_MECH);
+	assert_int_equal(r.ntlm.len, 0);
+	apreq_find(&r, spnego_init(OID_NTLM, SLICE_LIT("something")));
+	assert_int_equal(r.kind, APREQ_NTLM);
+	assert_int_equal(r.ntlm.len, 0);
 	assert_int_equal(kind(SLICE_LIT("NTLMSSP")), APREQ_BAD);
 }
 

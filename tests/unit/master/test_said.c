@@ -85,10 +85,13 @@ static const struct supervise_ops ops = {on_spawn, master_on_msg, on_end,
 static int
 set_up(void **state)
 {
-	struct supervise_conf c = {
-	    .relays = 3, .watchdog_ms = 60000, .respawn_max_ms = 200};
+	struct supervise_conf c = {.relays = 3,
+				   .watchdog_ms = 60000,
+				   .respawn_max_ms = 200,
+				   .ntlm_slots = 1,
+				   .ntlm = true};
 	static const char *const name[] = {"rms-keeper", "rms-cloud",
-					   "rms-relay"};
+					   "rms-relay", "rms-ntlm"};
 	char path[64], self[256];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	const char *why;
@@ -240,6 +243,26 @@ a_relay_that_accuses_goes_itself(void **state)
 	assert_non_null(strstr(why_lied, "wrong length"));
 }
 
+/* The keeper knows more than an NTLM process, and nobody else has one. */
+static void
+ntlm_and_keeper_accuse_each_other(void **state)
+{
+	struct proc *keeper = child(ROLE_KEEPER, 0),
+		    *ntlm = child(ROLE_NTLM, 0);
+
+	(void)state;
+	SAY(keeper, IPC_ACCUSE, accuse, {ROLE_NTLM, 0, ntlm->life, S("x")});
+	assert_ptr_equal(liar, ntlm);
+	liar = NULL;
+	ntlm->killed = false;
+	SAY(ntlm, IPC_ACCUSE, accuse, {ROLE_KEEPER, 0, keeper->life, S("x")});
+	assert_ptr_equal(liar, ntlm);
+	liar = NULL;
+	SAY(child(ROLE_RELAY, 0), IPC_ACCUSE, accuse,
+	    {ROLE_NTLM, 0, ntlm->life, S("x")});
+	assert_ptr_equal(liar, child(ROLE_RELAY, 0));
+}
+
 /* --- sets ------------------------------------------------------------------
  */
 
@@ -385,7 +408,7 @@ who_says_nothing_is_not_waited_for_for_ever(void **state)
 	struct proc *p = child(ROLE_RELAY, 1);
 
 	(void)state;
-	roll_out(2); /* keeper and cloud agent */
+	roll_out(3); /* keeper, cloud agent, NTLM */
 	SAY(child(ROLE_RELAY, 0), IPC_REFUSED, refused, {2, S("no")});
 	p->state = PROC_WAITING;
 	snprintf(p->last_end, sizeof(p->last_end), "exited with status 78");
@@ -696,6 +719,7 @@ main(int argc, char **argv)
 	    T(an_accuser_without_that_neighbour_lies),
 	    T(a_slot_that_is_not_there_is_a_lie),
 	    T(a_relay_that_accuses_goes_itself),
+	    T(ntlm_and_keeper_accuse_each_other),
 	    T(ready_is_said_once_for_each_set),
 	    T(ready_for_what_was_not_sent_is_a_lie),
 	    T(ready_repeated_is_a_lie),

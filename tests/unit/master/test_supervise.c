@@ -32,6 +32,7 @@ struct world {
 	struct supervise *s;
 	unsigned spawned, ends[4], gone, messages;
 	char why[256];
+	unsigned stop_spawned;
 	unsigned stop_after; /* ends of `stop_kind` */
 	enum proc_end stop_kind;
 	bool beat; /* write heartbeats for the children */
@@ -45,6 +46,8 @@ on_spawn(void *arg, struct proc *p)
 
 	assert_true(proc_is_up(p));
 	w->spawned++;
+	if (w->spawned == w->stop_spawned)
+		loop_stop(w->loop, 0);
 }
 
 static void
@@ -155,6 +158,7 @@ set_up(void **state)
 	assert_non_null(mkdtemp(w->dir));
 	good(w, "rms-keeper");
 	good(w, "rms-cloud");
+	good(w, "rms-ntlm");
 	good(w, "rms-relay");
 	w->loop = loop_new();
 	w->stats = stats_new(&why);
@@ -179,6 +183,26 @@ start(struct world *w, unsigned relays, uint64_t watchdog_ms)
 	assert_non_null(w->s);
 	supervise_start(w->s);
 	on_beat(w);
+}
+
+static void
+on_turn(void *arg)
+{
+	struct world *w = arg;
+
+	loop_stop(w->loop, 0);
+}
+
+/* A little of the loop. */
+static void
+turn(struct world *w)
+{
+	struct loop_timer *t = loop_timer_new(w->loop, on_turn, w);
+
+	assert_non_null(t);
+	loop_timer_set(t, 10);
+	loop_run(w->loop);
+	loop_timer_free(&t);
 }
 
 static int
@@ -322,6 +346,48 @@ what_does_not_end_is_killed(void **state)
 	assert_int_equal(w->gone, 1);
 }
 
+/* NTLM is switched on and off while the others go on. */
+static void
+ntlm_starts_when_it_is_wanted_and_ends_when_not(void **state)
+{
+	struct world *w = *state;
+	struct supervise_conf c = {.relays = 1,
+				   .watchdog_ms = 60000,
+				   .respawn_max_ms = 200,
+				   .ntlm_slots = 2};
+	struct proc *p;
+
+	/* one that would not end when asked: it may be in a call */
+	script(w, "rms-ntlm", "exec sleep 1000");
+	snprintf(c.bin_dir, sizeof(c.bin_dir), "%s", w->dir);
+	w->s = supervise_new(w->loop, &c, w->stats, &ops, w);
+	assert_non_null(w->s);
+	supervise_start(w->s);
+	on_beat(w);
+	p = supervise_find(w->s, ROLE_NTLM, 1);
+	assert_non_null(p);
+	assert_null(supervise_find(w->s, ROLE_NTLM, 2));
+	assert_false(p->wanted);
+	assert_int_equal(w->spawned, 3);
+	c.ntlm = true;
+	supervise_tune(w->s, &c);
+	w->stop_spawned = 5;
+	loop_run(w->loop);
+	assert_true(p->pid > 0);
+	c.ntlm = false;
+	supervise_tune(w->s, &c);
+	while (p->state != PROC_STOPPED)
+		turn(w);
+	/* nobody is told of it, and nobody starts it again */
+	assert_int_equal(w->ends[PROC_END_CRASHED], 0);
+	assert_int_equal(w->ends[PROC_END_STUCK], 0);
+	assert_int_equal(p->pid, 0);
+	assert_int_equal(w->spawned, 5);
+	supervise_drain(w->s, 5000);
+	loop_run(w->loop);
+	assert_int_equal(w->gone, 1);
+}
+
 static void
 kill_ends_all_at_once(void **state)
 {
@@ -383,6 +449,7 @@ main(int argc, char **argv)
 	    T(a_child_that_stands_still_is_killed),
 	    T(a_stop_takes_relays_first_and_ends),
 	    T(what_does_not_end_is_killed),
+	    T(ntlm_starts_when_it_is_wanted_and_ends_when_not),
 	    T(kill_ends_all_at_once),
 	    T(a_child_gets_nothing_but_its_descriptors),
 	};

@@ -195,7 +195,7 @@ sample(size_t nsids)
 		len = sid_parse(slice_of(text), id->sids[i].bytes);
 		assert_true(len > 0);
 		id->sids[i].len = (uint8_t)len;
-		id->sids[i].source = (uint8_t)(i % (SID_RESOURCE + 1));
+		id->sids[i].source = (uint8_t)(i % (SID_WINBIND + 1));
 	}
 	return id;
 }
@@ -282,7 +282,7 @@ fields_that_cannot_be_are_refused(void **state)
 	id->mech = MECH_CERT + 1;
 	assert_null(unpacked(packed(id)));
 	id->mech = MECH_NTLM;
-	id->sids[1].source = SID_RESOURCE + 1;
+	id->sids[1].source = SID_WINBIND + 1;
 	assert_null(unpacked(packed(id)));
 	id->sids[1].source = 0;
 	id->sids[1].bytes[0] = 2;
@@ -373,7 +373,8 @@ mechanisms_and_sources_have_names(void **state)
 	assert_string_equal(mech_name((enum auth_mech)99), "?");
 	assert_string_equal(sid_source_name(SID_USER), "user");
 	assert_string_equal(sid_source_name(SID_RESOURCE), "resource");
-	assert_string_equal(sid_source_name((enum sid_source)5), "?");
+	assert_string_equal(sid_source_name(SID_WINBIND), "winbind");
+	assert_string_equal(sid_source_name((enum sid_source)6), "?");
 }
 
 /* --- lists of SIDs -----------------------------------------------------------
@@ -424,7 +425,7 @@ what_is_no_list_of_sids_is_refused(void **state)
 	for (size_t n = 1; n < sizeof(one) - 1; n++)
 		assert_int_equal(sids_count((struct slice){one, n}), -EINVAL);
 	memcpy(bad, one, sizeof(bad));
-	bad[0] = SID_RESOURCE + 1; /* a source that there is not */
+	bad[0] = SID_WINBIND + 1; /* a source that there is not */
 	assert_int_equal(sids_count((struct slice){bad, sizeof(bad) - 1}),
 			 -EINVAL);
 	memcpy(bad, one, sizeof(bad));

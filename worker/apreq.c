@@ -1,12 +1,12 @@
 /*
  * Purpose: read the clear parts of a Kerberos token, and sort tokens by kind.
  *
- * Runs in: the keeper.
+ * Runs in: the keeper and the NTLM processes.
  * Trusts:  nothing: every byte is the client's.
  * Touches: memory of its caller only.
  * Failure: APREQ_BAD with the place.
  */
-#include "worker/keeper/apreq.h"
+#include "worker/apreq.h"
 
 #include <errno.h>
 
@@ -274,6 +274,7 @@ read_inner(struct apreq *r, struct der d)
 
 	if (is_ntlmssp(d)) {
 		r->kind = APREQ_NTLM;
+		r->ntlm = der_slice(&d);
 		return;
 	}
 	if (!read_gss(&d, &oid, &rest)) {
@@ -345,6 +346,8 @@ read_init(struct apreq *r, struct der d)
 		r->kind = o.ntlm ? APREQ_NTLM : APREQ_NO_MECH;
 	else if (o.krb5_first && token.p != NULL)
 		read_inner(r, token);
+	if (r->kind == APREQ_NTLM && token.p != NULL && is_ntlmssp(token))
+		r->ntlm = der_slice(&token);
 	return;
 fail:
 	bad(r, "the SPNEGO head");
@@ -383,9 +386,10 @@ apreq_find(struct apreq *r, struct slice token)
 	memset(r, 0, sizeof(*r));
 	if (d.len == 0)
 		bad(r, "no token");
-	else if (is_ntlmssp(d))
+	else if (is_ntlmssp(d)) {
 		r->kind = APREQ_NTLM;
-	else if (der_is(&d, DER_CTX(1)))
+		r->ntlm = token;
+	} else if (der_is(&d, DER_CTX(1)))
 		read_resp(r, d);
 	else if (!read_gss(&d, &oid, &rest))
 		bad(r, "not a GSSAPI token");

@@ -6,7 +6,7 @@
  * which service, key version and encryption type the ticket is for.  It never
  * allocates; slices borrow from the token.
  *
- * It is also the gate before the library: what it cannot read is refused, so
+ * It is also the gate before the libraries: what it cannot read is refused, so
  * nothing is accepted whose authenticator the replay set has not seen.  Lengths
  * must fit exactly at every level and fields must come in order, so that two
  * readers cannot find different things in one token.
@@ -33,6 +33,9 @@ enum apreq_kind {
 struct apreq {
 	enum apreq_kind kind;
 	const char *why; /* APREQ_BAD: static text */
+
+	/* The NTLMSSP message, when APREQ_NTLM has one in this leg. */
+	struct slice ntlm;
 
 	struct slice whole;	    /* the AP-REQ */
 	struct slice ticket;	    /* in it */
