@@ -28,6 +28,8 @@ HOST, ADDRESS = "dc1.contoso.test", "127.0.0.10"
 SPNS = ("HTTP/connector.contoso.test", "HTTP/rms.contoso.test")
 BULK_GROUPS = 1001  # of the account "bulk"
 START_S = 20
+# What a DC offers: enough for Kerberos; a member that joins wants SMB too.
+SERVICES, SERVICES_FOR_MEMBERS = "ldap, cldap, kdc", "s3fs, rpc, ldap, cldap, kdc, winbindd"
 
 _KRB5 = f"""[libdefaults]
  default_realm = {REALM}
@@ -45,6 +47,18 @@ _KRB5 = f"""[libdefaults]
  contoso.test = {REALM}
 """
 _HOSTS = f"127.0.0.1 localhost\n{ADDRESS} {HOST} dc1\n"
+_SET_PASSWORD = """
+import sys
+from samba.auth import system_session
+from samba.param import LoadParm
+from samba.samdb import SamDB
+params = LoadParm()
+params.load(sys.argv[1])
+sam = SamDB(url=params.private_path("sam.ldb"), lp=params, session_info=system_session())
+who = f"(sAMAccountName={sys.argv[2]})"
+sam.setpassword(who, sys.stdin.read(), False, sys.argv[2])
+sam.enable_account(who)
+"""
 # In the namespace's shell: is the KDC there, and the directory?
 _READY = f"exec 3<>/dev/tcp/{ADDRESS}/88 4<>/dev/tcp/{ADDRESS}/389"
 
@@ -69,7 +83,7 @@ def _settings(directory):
         "winbindd socket directory": f"{directory}/run/winbindd",
         "ntp signd socket directory": f"{directory}/run/ntp_signd",
         "log file": f"{directory}/log.%m",
-        "server services": "ldap, cldap, kdc",
+        "server services": SERVICES,
         "tls keyfile": f"{directory}/tls/dc1.key",
         "tls certfile": f"{directory}/tls/dc1.pem",
         "tls cafile": f"{directory}/tls/ca.pem",
@@ -151,7 +165,7 @@ class Ad:
 
     # ---- up ----
 
-    def up(self):
+    def up(self, services=SERVICES):
         """A fresh domain, its DC answering.  An old one in the same directory
         is stopped and replaced."""
         why = missing()
@@ -160,7 +174,7 @@ class Ad:
         self._clear()
         with interrupts.noted():
             try:
-                self._copy(template())
+                self._copy(template(), services)
                 self._start()
                 interrupts.check()
             except BaseException:
@@ -177,17 +191,21 @@ class Ad:
             raise LabError(f"{self.dir} holds other files; name an empty or a new directory")
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    def _copy(self, source):
+    def _copy(self, source, services):
         os.makedirs(os.path.dirname(self.dir), exist_ok=True)
         run(["cp", "-a", "--reflink=auto", "--sparse=always", source, self.dir])
         os.mkdir(self.path("cc"), 0o700)
         with open(self.path("etc/smb.conf"), encoding="utf-8") as file:
             text = file.read()
         with open(self.path("etc/smb.conf"), "w", encoding="utf-8") as file:
-            file.write(text.replace(source + ".new", self.dir))  # where it was made
+            file.write(text.replace(source + ".new", self.dir)  # where it was made
+                       .replace(f"server services = {SERVICES}", f"server services = {services}"))
 
     def _start(self):
+        # Samba's own programs look for winbindd's socket in one place only.
         script = ('ip link set lo up && mount --bind "$0/hosts" /etc/hosts && '
+                  'mount -t tmpfs none /run/samba && mkdir /run/samba/winbindd && '
+                  'mount --bind "$0/run/winbindd" /run/samba/winbindd && '
                   'exec samba --interactive --debug-stdout --debuglevel=1 --model=single '
                   '--configfile="$0/etc/smb.conf"')
         self.dc = Process.start("samba", ["unshare", "--net", "--mount", "sh", "-c", script,
@@ -215,6 +233,11 @@ class Ad:
         env.pop("KRB5CCNAME", None)
         return run(["nsenter", "-t", str(self.dc.pid), "--net", "--mount", *argv], env=env,
                    **options)
+
+    def set_password(self, account, password):
+        """Of an account, from now on; its key in accounts.keytab is void."""
+        self.inside("/usr/bin/python3", "-c", _SET_PASSWORD, self.path("etc/smb.conf"), account,
+                    input=password.encode())
 
     def sids(self):
         """sAMAccountName to SID, of every account and group."""
