@@ -175,6 +175,76 @@ explain_decide(struct explain *x)
 	return 0;
 }
 
+/* --- the verb ---------------------------------------------------------- */
+
+static int
+explain_account(struct explain *x)
+{
+	int r = identify(x);
+
+	if (r < 0)
+		return control_store_failed(x->c, r);
+	r = explain_decide(x);
+	if (r != 0)
+		return r;
+	if (x->pick.n == 0) {
+		x->pick.account = x->account;
+		explain_pick(x->c->m, &x->pick);
+	}
+	json_str(&x->c->json, "about", "account");
+	explain_show(x);
+	return 0;
+}
+
+/* Requests of which no account is known. */
+static int
+explain_nobody(struct explain *x, const char *about)
+{
+	struct json *j = &x->c->json;
+	char advice[1024];
+	struct sbuf b;
+
+	json_str(j, "about", about);
+	explain_show_requests(j, &x->pick);
+	sbuf_init(&b, advice, sizeof(advice));
+	explain_advise_requests(&b, &x->pick);
+	json_slice(j, "advice", (struct slice){b.p, b.len});
+	return 0;
+}
+
+static int
+explain_request(struct explain *x)
+{
+	const struct trail_note *n = &x->pick.hit[0].note;
+
+	explain_pick(x->c->m, &x->pick);
+	if (x->pick.n == 0) {
+		snprintf(x->c->err, sizeof(x->c->err),
+			 "request %.40s is not remembered: each relay keeps "
+			 "its last %d; the access log may have it",
+			 x->asked, TRAIL_RECORDS);
+		return -ENOENT;
+	}
+	if ((n->flags & TRAIL_ACCOUNT) == 0)
+		return explain_nobody(x, "request");
+	str_cut(x->of_request, sizeof(x->of_request),
+		trail_text(n->who, sizeof(n->who)));
+	x->asked = x->of_request;
+	return explain_account(x);
+}
+
+static int
+explain_asked(struct explain *x)
+{
+	if (explain_is_request(x->asked, &x->pick))
+		return explain_request(x);
+	if (!explain_is_address(x->asked))
+		return explain_account(x);
+	x->pick.address = x->asked;
+	explain_pick(x->c->m, &x->pick);
+	return explain_nobody(x, "address");
+}
+
 int
 control_do_explain(struct control_call *c)
 {
@@ -184,8 +254,9 @@ control_do_explain(struct control_call *c)
 
 	if (asked[0] == '\0' || strlen(asked) >= IDENTITY_PRINCIPAL_MAX) {
 		snprintf(c->err, sizeof(c->err),
-			 "name an account: a principal, a SID, a name or the "
-			 "number of an entry");
+			 "name an account (a principal, a SID, a name or the "
+			 "number of an entry), the id of a request, or an "
+			 "address");
 		return -EINVAL;
 	}
 	x = calloc(1, sizeof(*x));
@@ -195,13 +266,7 @@ control_do_explain(struct control_call *c)
 	}
 	x->c = c;
 	x->asked = asked;
-	r = identify(x);
-	if (r < 0)
-		r = control_store_failed(c, r);
-	if (r == 0)
-		r = explain_decide(x);
-	if (r == 0)
-		explain_show(x);
+	r = explain_asked(x);
 	identity_free(&x->id);
 	free(x);
 	return r;

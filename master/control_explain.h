@@ -9,9 +9,29 @@
 #include "master/seen.h"
 #include "shm/identity.h"
 #include "shm/table.h"
+#include "shm/trail.h"
 
 /* Entries that are shown; nobody reads more. */
 #define EXPLAIN_MATCHES_MAX 64
+
+/* Requests that are shown, the newest ones. */
+#define EXPLAIN_REQUESTS_MAX 20
+
+/* Requests of the relays' trails that are asked about. */
+struct explain_pick {
+	/* one request, by its id */
+	uint64_t boot, number;
+	/* or those of an address, or of an account */
+	const char *address, *account;
+
+	struct {
+		struct trail_note note;
+		unsigned slot;
+	} hit[EXPLAIN_REQUESTS_MAX]; /* newest first */
+	size_t n;
+	size_t torn;   /* notes that a relay's end cut */
+	unsigned slot; /* that is being looked at */
+};
 
 struct explain {
 	struct control_call *c;
@@ -26,6 +46,9 @@ struct explain {
 	struct table_hit hit;
 	struct table_matching match[EXPLAIN_MATCHES_MAX];
 	size_t nmatches; /* all of them */
+
+	struct explain_pick pick;
+	char of_request[IDENTITY_PRINCIPAL_MAX]; /* its account */
 };
 
 /*
@@ -46,6 +69,16 @@ void explain_of(struct explain *x, const struct seen_account *a);
  * x->id (to be freed), hit and match.  0, or -ENOMEM with a line in c->err.
  */
 MUST_USE int explain_decide(struct explain *x);
+
+/* Is it a request's id?  Then it goes into p. */
+bool explain_is_request(const char *text, struct explain_pick *p);
+bool explain_is_address(const char *text);
+/* Looks for p's in all trails. */
+void explain_pick(struct master *m, struct explain_pick *p);
+/* The member `requests`. */
+void explain_show_requests(struct json *j, const struct explain_pick *p);
+/* What would do for them, or "". */
+void explain_advise_requests(struct sbuf *b, const struct explain_pick *p);
 
 /* The members `matches` to `overlap`. */
 void explain_show_matches(const struct explain *x);

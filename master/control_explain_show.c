@@ -337,6 +337,7 @@ explain_show(struct explain *x)
 	control_json_table(x->c);
 	show_seen(x);
 	show_sids(x);
+	explain_show_requests(j, &x->pick);
 	json_bool(j, "groups_known", explain_groups_known(x->seen));
 	sbuf_init(&b, advice, sizeof(advice));
 	advise(x, &b);

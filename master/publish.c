@@ -29,6 +29,7 @@
 #include "shm/table.h"
 #include "shm/tickets.h"
 #include "shm/token.h"
+#include "shm/trail.h"
 #include "shm/base/log.h"
 
 #define BODY_MAX 65536
@@ -48,6 +49,7 @@ struct publish {
 	int tickets_ro_fd;
 	int replay_fd; /* the keeper's own; we do not map it */
 	struct pub *tickets;
+	int trail_fd[RELAY_MAX]; /* -1 until the relay's first start */
 	struct tickets_value keys;
 	struct loop_timer *rotate;
 	uint8_t body[BODY_MAX];
@@ -126,6 +128,7 @@ publish_new(struct publish **p_r, struct loop *l, const struct conf *conf,
 		p->access_log = p->table_fd = -1;
 		p->token_fd = p->token_ro_fd = p->tickets_ro_fd = p->replay_fd =
 		    -1;
+		memset(p->trail_fd, 0xff, sizeof(p->trail_fd)); /* all -1 */
 		p->rotate = loop_timer_new(l, publish_rotate, p);
 	}
 	if (p != NULL && p->rotate != NULL) {
@@ -168,6 +171,8 @@ publish_free(struct publish **pp)
 	fd_close(&p->token_ro_fd);
 	fd_close(&p->tickets_ro_fd);
 	fd_close(&p->replay_fd);
+	for (size_t i = 0; i < RELAY_MAX; i++)
+		fd_close(&p->trail_fd[i]);
 	str_wipe(&p->keys, sizeof(p->keys));
 	free(p);
 	*pp = NULL;
@@ -212,6 +217,12 @@ publish_stats(struct publish *p)
 	return p->stats;
 }
 
+int
+publish_trail(const struct publish *p, unsigned slot)
+{
+	return slot < RELAY_MAX ? MAX(p->trail_fd[slot], -1) : -1;
+}
+
 const struct table *
 publish_table_now(const struct publish *p)
 {
@@ -246,6 +257,23 @@ send_segment(struct proc *c, enum segment_kind kind, int fd)
 		supervise_send(c, IPC_SEGMENT, body, len, fd);
 }
 
+/* The slot's, with what its last owner left in it. */
+static void
+send_trail(struct publish *p, struct proc *c)
+{
+	int *fd = &p->trail_fd[c->slot], r = 0;
+
+	if (*fd < 0)
+		*fd = trail_create(c->slot);
+	else
+		r = trail_renew(*fd, c->slot);
+	if (*fd < 0 || r != 0)
+		log_warn("relay %u will not note its requests: %s", c->slot,
+			 strerror(*fd < 0 ? -*fd : -r));
+	else
+		send_segment(c, SEGMENT_TRAIL, *fd);
+}
+
 static void
 send_segments(struct publish *p, struct proc *c)
 {
@@ -255,6 +283,7 @@ send_segments(struct publish *p, struct proc *c)
 		send_segment(c, SEGMENT_TABLE, p->table_fd);
 		send_segment(c, SEGMENT_TOKEN, p->token_ro_fd);
 		send_segment(c, SEGMENT_TICKETS, p->tickets_ro_fd);
+		send_trail(p, c);
 	} else if (c->role == ROLE_CLOUD) {
 		send_segment(c, SEGMENT_TOKEN, p->token_fd);
 	} else if (c->role == ROLE_KEEPER) {

@@ -64,6 +64,8 @@ void publish_use_access_log(struct publish *p, int fd);
 void publish_access_log(struct publish *p, struct supervise *s);
 
 struct stats *publish_stats(struct publish *p);
+/* The trail (shm/trail.h) of that relay slot; -1: it never ran.  Borrowed. */
+int publish_trail(const struct publish *p, unsigned slot);
 /* The table in force, NULL none.  Borrowed until the next change. */
 const struct table *publish_table_now(const struct publish *p);
 /* Number of the last set that was begun. */

@@ -24,6 +24,7 @@ enum segment_kind {
 	SEGMENT_TOKEN = 3, /* read-write for the cloud agent, else read-only */
 	SEGMENT_TICKETS = 4, /* read-only */
 	SEGMENT_REPLAY = 5,  /* read-write, for the keeper */
+	SEGMENT_TRAIL = 6,   /* read-write, for its relay */
 	SEGMENT_MAX,
 };
 struct msg_segment {

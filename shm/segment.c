@@ -22,8 +22,8 @@ segment_sealed(int fd, int seals)
 	return have >= 0 && (have & seals) == seals;
 }
 
-void *
-segment_map(int fd, size_t size, bool write, const char **why_r)
+static void *
+map_checked(int fd, size_t size, bool write, int flags, const char **why_r)
 {
 	int prot = write ? PROT_READ | PROT_WRITE : PROT_READ;
 	struct stat st;
@@ -38,13 +38,25 @@ segment_map(int fd, size_t size, bool write, const char **why_r)
 		*why_r = "segment of the wrong size";
 		return NULL;
 	}
-	/* Populated: no page fault while a request waits. */
-	mem = mmap(NULL, size, prot, MAP_SHARED | MAP_POPULATE, fd, 0);
+	mem = mmap(NULL, size, prot, MAP_SHARED | flags, fd, 0);
 	if (mem == MAP_FAILED) {
 		*why_r = "cannot map segment";
 		return NULL;
 	}
 	return mem;
+}
+
+void *
+segment_map(int fd, size_t size, bool write, const char **why_r)
+{
+	/* Populated: no page fault while a request waits. */
+	return map_checked(fd, size, write, MAP_POPULATE, why_r);
+}
+
+void *
+segment_map_lazy(int fd, size_t size, bool write, const char **why_r)
+{
+	return map_checked(fd, size, write, 0, why_r);
 }
 
 void

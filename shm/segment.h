@@ -15,6 +15,11 @@
  */
 MUST_USE void *segment_map(int fd, size_t size, bool write, const char **why_r);
 
+/* The same, but a page takes no memory before it is touched, which then costs
+ * a page fault: for what is large and used little by little. */
+MUST_USE void *segment_map_lazy(int fd, size_t size, bool write,
+				const char **why_r);
+
 /* Unmaps what segment_map() gave; const because most hold it so. */
 void segment_unmap(const void *mem, size_t size);
 

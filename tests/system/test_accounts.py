@@ -1,6 +1,7 @@
 """What the connector knows of accounts: why one is let in or refused, the events
 that tell of it, and that this outlives the connector."""
 
+import calendar
 import contextlib
 import os
 import signal
@@ -330,3 +331,81 @@ def test_conflict_of_one_with_groups(forged):
         assert forged.rmsctl_json("servers", "conflicts")["accounts"] == []
         forged.rmsctl("servers", "add", "--role", "exchange", third)
         forged.rmsctl("servers", "add", "--role", "exchange", other)
+
+
+# --- single requests --------------------------------------------------------
+
+
+def request_id(reply):
+    return reply.get("X-RMS-Request-Id")
+
+
+def explain_request(lab, reply):
+    """What explain says of the request that this is the reply of."""
+    told = lab.rmsctl_json("explain", request_id(reply))
+    [request] = told["requests"]
+    assert request["request_id"] == request_id(reply)
+    assert request["status"] == reply.status and request["address"] == "127.0.0.1"
+    return told, request
+
+
+def test_explain_of_a_request_that_was_relayed(own):
+    reply = call(own)
+    told, request = explain_request(own, reply)
+    assert (told["about"], told["account"], told["verdict"]) == ("account", EXCH, "allow")
+    assert (request["account"], request["role"], request["op"]) == (EXCH, "exchange", NAME)
+    assert request["end"] == "OK" and request["entry"] == told["entry"] and request["tls"]
+    assert request["generation"] == told["table"]["generation"] and request["cause"] is None
+    assert abs(time.time() - calendar.timegm(
+        time.strptime(request["time"][:19], "%Y-%m-%dT%H:%M:%S"))) < 60
+    # the account's own are shown with it
+    reply = call(own, tls=False)
+    ids = [r["request_id"] for r in own.rmsctl_json("explain", EXCH)["requests"]]
+    assert ids[0] == request_id(reply) and request["request_id"] in ids
+    text = own.rmsctl("explain", request_id(reply)).stdout
+    assert request_id(reply) in text and "let in" in text
+
+
+def test_explain_of_a_request_that_was_refused(own):
+    reply = call(own, "STRANGER")
+    told, request = explain_request(own, reply)
+    assert (told["account"], told["verdict"]) == (STRANGER, "no_match")
+    assert (request["end"], request["entry"], request["role"]) == ("AUTH_DENIED", None, None)
+    assert "not in the authorization table" in own.rmsctl("explain", request_id(reply)).stdout
+
+
+def test_explain_of_one_that_did_not_authenticate(own):
+    """There is no account to ask for: the request, or the address."""
+    reply = ask(own.client(), field(b"\x60\x03\x02\x01\x00"))
+    assert reply.status == 401
+    told, request = explain_request(own, reply)
+    assert told["about"] == "request" and request["account"] is None
+    assert request["end"] == "AUTH_FAILED" and request["cause"] and request["cause_remedy"]
+    assert request["cause_text"] in told["advice"] and request["cause_remedy"] in told["advice"]
+    assert own.event(2000, request_id=request_id(reply))
+    told = own.rmsctl_json("explain", "127.0.0.1")
+    assert told["about"] == "address"
+    assert told["requests"][0]["request_id"] == request_id(reply)
+    assert len(told["requests"]) <= 20
+    assert request["cause_text"] in own.rmsctl("explain", "127.0.0.1").stdout
+    # NTLM, which is told as another event
+    reply = ask(own.client(), ("Authorization", "NTLM TlRMTVNTUAABAAAA"))
+    assert explain_request(own, reply)[1]["end"] == "AUTH_FAILED"
+    # nobody from there, no such request
+    told = own.rmsctl_json("explain", "192.0.2.1")
+    assert told["requests"] == [] and "No request from there" in told["advice"]
+    gone = own.rmsctl("explain", "0123456789abcdef-1", check=False)
+    assert gone.returncode == 1 and "is not remembered" in gone.stderr
+
+
+def test_requests_of_a_relay_that_was_killed_are_known(private_lab):
+    lab = private_lab(workers=1)
+    refused, relayed = call(lab, "STRANGER"), call(lab)
+    pid = lab.kill("relay")
+    lab.wait_replaced("relay", 0, pid)
+    lab.wait_ready()
+    assert explain_request(lab, refused)[1]["end"] == "AUTH_DENIED"
+    assert explain_request(lab, relayed)[1]["account"] == EXCH
+    later = call(lab, "SHAREPOINT")
+    assert explain_request(lab, later)[1]["account"] == SP
+    assert explain_request(lab, refused)[1]["end"] == "AUTH_DENIED"

@@ -219,12 +219,93 @@ put_sids(struct ctl *c, const json_t *r)
 	put_sid_rows(c, list);
 }
 
+/* What the name of an end means; "" when this rmsctl does not know it. */
+static const char *
+end_text(const char *name)
+{
+	static const struct {
+		const char *name, *text;
+	} ends[] = {
+#define REASON(name, status, text, fault, retry) {#name, text},
+#include "worker/relay/reasons.def"
+#undef REASON
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		if (strcmp(ends[i].name, name) == 0)
+			return ends[i].text;
+	}
+	return "";
+}
+
+static void
+put_why(struct cols *t, const json_t *q)
+{
+	const char *cause = jget_str(q, "cause_text");
+	const char *detail = jget_str(q, "detail");
+	const char *end = jget_str(q, "end");
+
+	if (cause[0] != '\0')
+		cols_fmt(t, "%s%s%s", cause, detail[0] != '\0' ? ": " : "",
+			 detail);
+	else
+		cols_put(t, strcmp(end, "OK") == 0 ? " " : end_text(end));
+}
+
+static void
+put_requests(struct ctl *c, const json_t *list, bool whose)
+{
+	struct cols *t;
+	const json_t *q;
+	size_t i;
+
+	if (json_array_size(list) == 0)
+		return;
+	t = cols_new(whose ? "TIME (UTC)|REQUEST|FROM|OVER|ACCOUNT|"
+			     "OPERATION|>STATUS|END|WHY"
+			   : "TIME (UTC)|REQUEST|FROM|OVER|OPERATION|>STATUS|"
+			     "END|WHY");
+	if (t == NULL)
+		return;
+	json_array_foreach(list, i, q)
+	{
+		cols_fmt(t, "%.19s", jget_str(q, "time"));
+		cols_put(t, jget_str(q, "request_id"));
+		cols_put(t, jget_str(q, "address"));
+		cols_put(t, jget_bool(q, "tls") ? "HTTPS" : "HTTP");
+		if (whose)
+			cols_put(t, jget_str(q, "account"));
+		cols_put(t, jget_str(q, "op"));
+		cols_fmt(t, "%" PRIu64, jget_u64(q, "status"));
+		cols_put(t, jget_str(q, "end"));
+		put_why(t, q);
+	}
+	cols_print(t, c->out);
+	cols_free(&t);
+}
+
+static void
+put_advice(struct ctl *c, const json_t *r)
+{
+	if (jget_str(r, "advice")[0] == '\0')
+		return;
+	fputc('\n', c->out);
+	line(c, "What to do:", jget_str(r, "advice"));
+}
+
 void
 render_explain(struct ctl *c, const json_t *r)
 {
 	const json_t *table = json_object_get(r, "table");
+	const json_t *requests = json_object_get(r, "requests");
+	bool account = strcmp(jget_str(r, "about"), "account") == 0;
 	char age[TEXT_MAX], text[160];
 
+	if (!account) {
+		put_requests(c, requests, true);
+		put_advice(c, r);
+		return;
+	}
 	put_decision(c, r);
 	if (json_is_object(table)) {
 		text_duration(age, jget_u64(table, "age_s"));
@@ -237,10 +318,10 @@ render_explain(struct ctl *c, const json_t *r)
 	put_matches(c, json_object_get(r, "matches"));
 	put_seen(c, json_object_get(r, "seen"));
 	put_sids(c, r);
-	if (jget_str(r, "advice")[0] != '\0') {
-		fputc('\n', c->out);
-		line(c, "What to do:", jget_str(r, "advice"));
-	}
+	if (json_array_size(requests) > 0)
+		fputs("\nRequests:\n", c->out);
+	put_requests(c, requests, false);
+	put_advice(c, r);
 }
 
 int

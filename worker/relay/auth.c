@@ -108,6 +108,8 @@ static void
 auth_fail(struct client *c, enum auth_cause cause, struct slice detail)
 {
 	stat_add(c->w->row, STAT_auth_failed, 1);
+	c->x->auth_cause = cause;
+	str_cut(c->x->auth_detail, sizeof(c->x->auth_detail), detail);
 	if (cause == CAUSE_REPLAY)
 		stat_add(c->w->row, STAT_auth_replays, 1);
 	auth_tell(c, cause, detail);

@@ -154,6 +154,7 @@ authorize(struct client *c)
 	table_decide(w->table, x->ident, clock_real_ns() / NS_PER_S, &hit);
 	x->role = hit.role;
 	x->entry = hit.entry;
+	x->generation = gen;
 	str_cut(x->entry_name, sizeof(x->entry_name), hit.name);
 	stat_add(w->row,
 		 hit.verdict == VERDICT_ALLOW ? STAT_authz_allowed

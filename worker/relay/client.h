@@ -60,6 +60,7 @@ enum exchange_wait {
 struct exchange {
 	struct exchange *next_free;
 	char id[REQUEST_ID_LEN];
+	uint64_t number; /* of id */
 	enum service service;
 	enum op op;
 	bool soap;	/* our own errors are SOAP faults */
@@ -70,6 +71,9 @@ struct exchange {
 	bool ident_owned;
 	enum server_role role;
 	uint32_t entry;
+	uint64_t generation; /* of the table that decided */
+	enum auth_cause auth_cause;
+	char auth_detail[96]; /* the security library's words, cut */
 	char entry_name[TABLE_NAME_MAX + 1];
 	uint32_t credential;
 	char *auth_out; /* base64 for WWW-Authenticate; owned; may be NULL */

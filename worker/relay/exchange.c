@@ -11,6 +11,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "worker/relay/alog.h"
+#include "worker/relay/note.h"
 #include "worker/relay/upstream.h"
 
 /* Freed exchanges, for the next requests. */
@@ -36,7 +37,8 @@ exchange_new(struct relay *w)
 	sbuf_init(&id, x->id, sizeof(x->id));
 	sbuf_hex(&id, w->boot_id, 16);
 	sbuf_char(&id, '-');
-	sbuf_hex(&id, ++w->next_id, 1);
+	x->number = ++w->next_id;
+	sbuf_hex(&id, x->number, 1);
 	w->nexchanges++;
 	stat_add(w->row, STAT_requests_open, 1);
 	return x;
@@ -71,6 +73,7 @@ exchange_end(struct client *c)
 		upstream_drop(&x->up);
 	upstream_cancel(c);
 	alog_write(w->alog, c);
+	note_request(w, c);
 	exchange_count(w, x);
 	if (x->ident_owned)
 		identity_free(&x->ident);

@@ -29,6 +29,7 @@
 #define RELAY_OBUF (RELAY_SCRATCH + 16384)
 
 struct client;
+struct trail;
 struct upstream;
 struct alog;
 
@@ -53,6 +54,7 @@ struct relay {
 
 	struct table *table;
 	struct pub *tickets;
+	struct trail *trail; /* NULL: requests are not noted */
 	struct pub *token;
 	uint64_t token_seq;
 	struct token_value *tv; /* copy of the newest; owned */

@@ -19,6 +19,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
+#include "shm/trail.h"
 #include "worker/relay/alog.h"
 #include "worker/relay/client.h"
 #include "worker/relay/relay.h"
@@ -226,6 +227,12 @@ relay_take_segment(struct relay *w, struct ipc_msg *m)
 		w->tickets = pub_map(m->fd, sizeof(struct tickets_value),
 				     TICKETS_LAYOUT, false, &why);
 		if (w->tickets == NULL)
+			break;
+		return 0;
+	case SEGMENT_TRAIL:
+		trail_detach(&w->trail);
+		w->trail = trail_attach(m->fd, w->c->slot, &why);
+		if (w->trail == NULL)
 			break;
 		return 0;
 	case SEGMENT_STATS:  /* child.c */

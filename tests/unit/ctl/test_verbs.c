@@ -539,7 +539,8 @@ test_explain(void **state)
 {
 	(void)state;
 	assert_int_equal(
-	    RUN("{\"ok\":true,\"account\":\"sp01$@LAB.TEST\",\"verdict\":"
+	    RUN("{\"ok\":true,\"about\":\"account\",\"account\":\"sp01$@LAB."
+		"TEST\",\"verdict\":"
 		"\"allow\",\"verdict_text\":\"allowed\",\"role\":"
 		"\"sharepoint\",\"entry\":2,\"conflict\":false,\"overlap\":"
 		"true,\"decided_why\":\"its number is the lowest\","
@@ -578,7 +579,8 @@ test_explain_of_an_account_that_came(void **state)
 {
 	(void)state;
 	assert_int_equal(
-	    RUN("{\"ok\":true,\"account\":\"a@B\",\"verdict\":\"no_match\","
+	    RUN("{\"ok\":true,\"about\":\"account\",\"account\":\"a@B\","
+		"\"verdict\":\"no_match\","
 		"\"verdict_text\":\"no entry\",\"matches\":[],\"credential\":"
 		"null,\"table\":null,\"seen\":{\"account\":\"a@B\",\"sid\":"
 		"\"S-1-5-21\",\"first\":\"T0\",\"last\":\"T1\",\"allowed\":0,"
@@ -642,6 +644,30 @@ test_explain_of_an_account_that_came(void **state)
 	"\"address\":\"10.0.0.5\",\"mech\":\"kerberos\",\"enctype_name\":"     \
 	"\"arcfour-hmac\",\"weak\":true,\"tls\":true,\"bound\":false,"         \
 	"\"allowed\":3,\"refused\":0}"
+
+static void
+test_explain_of_an_address(void **state)
+{
+	(void)state;
+	assert_int_equal(
+	    RUN("{\"ok\":true,\"about\":\"address\",\"requests\":[{"
+		"\"request_id\":\"00ff-1\",\"time\":"
+		"\"2026-11-22T14:17:00.000Z\",\"address\":\"10.0.0.5\",\"tls\":"
+		"true,\"account\":null,\"detail\":\"skew\\u0007\",\"status\":"
+		"401,\"end\":\"AUTH_FAILED\",\"cause_text\":\"clocks "
+		"differ\",\"op\":null},{\"request_id\":\"00ff-0\",\"time\":"
+		"\"2026-11-22T14:16:00.000Z\",\"address\":\"10.0.0.5\",\"tls\":"
+		"false,\"account\":\"a\\u001b@B\",\"status\":403,\"end\":"
+		"\"AUTH_DENIED\",\"cause_text\":null,\"op\":\"Certify\"}],"
+		"\"advice\":\"Set the clock.\"}",
+		"explain", "10.0.0.5"),
+	    CTL_OK);
+	assert_sent("explain|account=10.0.0.5|");
+	assert_says(out_text, "clocks differ: skew\\x07\n");
+	assert_says(out_text, "a\\x1b@B");
+	assert_says(out_text, "the account is not in the authorization table");
+	assert_says(out_text, "\nWhat to do:  Set the clock.\n");
+}
 
 static void
 test_servers_seen(void **state)
@@ -1002,6 +1028,7 @@ main(void)
 	    cmocka_unit_test(test_events_follow_until_the_connector_closes),
 	    cmocka_unit_test(test_explain),
 	    cmocka_unit_test(test_explain_of_an_account_that_came),
+	    cmocka_unit_test(test_explain_of_an_address),
 	    cmocka_unit_test(test_servers_seen),
 	    cmocka_unit_test(test_servers_seen_by_entry),
 	    cmocka_unit_test(test_servers_conflicts),
