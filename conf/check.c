@@ -312,6 +312,120 @@ check_servers(const char *s)
 }
 
 const char *
+check_proxy_url(const char *s)
+{
+	struct slice u = slice_of(s);
+	bool http = u.len > 7 && slice_iis((struct slice){s, 7}, "http://");
+	bool https = u.len > 8 && slice_iis((struct slice){s, 8}, "https://");
+	bool port = false;
+
+	if (!http && !https)
+		return "it is neither http:// nor https://, write it like "
+		       "http://proxy.example.com:3128";
+	u.p += http ? 7 : 8;
+	u.len -= http ? 7 : 8;
+	if (memchr(u.p, '@', u.len) != NULL)
+		return "it has a user name in it, which everybody may read "
+		       "here: leave it out, name a proxy_credential";
+	if (u.len > 0 && u.p[u.len - 1] == '/')
+		u.len--;
+	switch (take_bracket(&u)) {
+	case BRACKET_BAD:
+		return "the host is not an address, write "
+		       "http://[2001:db8::1]:3128";
+	case BRACKET_HOST:
+		break;
+	case BRACKET_PORT:
+		port = true;
+		break;
+	case BRACKET_NONE:
+		port = u.len > 0 && memchr(u.p, ':', u.len) != NULL;
+		if (!is_host_name(take(&u, ':')))
+			return "the host is not a name or address, and "
+			       "nothing but the port may follow it, write it "
+			       "like http://proxy.example.com:3128";
+		break;
+	}
+	if (!port)
+		return "the port is missing, and proxies have no usual one, "
+		       "write it like http://proxy.example.com:3128";
+	if (!is_port(u))
+		return "the port is not 1 to 65535, or something follows it, "
+		       "correct it";
+	return NULL;
+}
+
+static bool
+is_network(struct slice s)
+{
+	struct slice bits = s;
+	struct slice addr = take(&bits, '/');
+	bool v4 = is_address(addr, AF_INET);
+	uint64_t n;
+
+	return (v4 || is_address(addr, AF_INET6)) &&
+	       str_u64(bits, v4 ? 32 : 128, &n) == 0;
+}
+
+static bool
+is_exempt(struct slice s)
+{
+	if (s.len == 0)
+		return false;
+	if (slice_is(s, "*") || is_address(s, AF_INET) ||
+	    is_address(s, AF_INET6))
+		return true;
+	if (memchr(s.p, '/', s.len) != NULL)
+		return is_network(s);
+	if (s.p[0] == '[')
+		return take_bracket(&s) == BRACKET_HOST;
+	if (s.p[0] == '.') {
+		s.p++;
+		s.len--;
+	}
+	return is_host_name(s);
+}
+
+const char *
+check_no_proxy(const char *s)
+{
+	struct slice rest = slice_of(s);
+
+	do {
+		bool more = rest.len > 0 && memchr(rest.p, ',', rest.len);
+
+		if (!is_exempt(trim(take(&rest, ','))))
+			return "not a list of hosts (without ports), write "
+			       "them like example.com, .example.com, "
+			       "192.0.2.1, 10.0.0.0/8";
+		if (more && rest.len == 0)
+			return "it ends with a comma, leave that out";
+	} while (rest.len > 0);
+	return NULL;
+}
+
+const char *
+check_issuers(const char *s)
+{
+	struct slice rest = slice_of(s);
+
+	do {
+		struct slice e = trim(take(&rest, ';'));
+
+		if (e.len == 0)
+			return "it has an empty entry, leave out the semicolon";
+		if (e.len < 7 || !slice_iis((struct slice){e.p, 7}, "sha256:"))
+			continue;
+		e = (struct slice){e.p + 7, e.len - 7};
+		if (e.len != 64 || !only(e, "0123456789abcdefABCDEF"))
+			return "what follows sha256: is not 64 hex digits, "
+			       "take them from `openssl x509 -pubkey -noout | "
+			       "openssl pkey -pubin -outform DER | sha256sum`";
+	} while (rest.len > 0);
+	return NULL;
+}
+
+const char *
 check_account(const char *s)
 {
 	if (s[0] == '-' || !only(slice_of(s), ALNUM "-_.$"))

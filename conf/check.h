@@ -25,6 +25,12 @@ const char *check_address(const char *s);
 const char *check_addresses(const char *s);
 /* ADDRESS, ADDRESS:PORT or [V6]:PORT, separated by commas. */
 const char *check_servers(const char *s);
+/* http://host:port or https://host:port, nothing behind it but a slash. */
+const char *check_proxy_url(const char *s);
+/* Hosts, domains, addresses and networks, separated by commas. */
+const char *check_no_proxy(const char *s);
+/* Names, or sha256:HEX, separated by semicolons. */
+const char *check_issuers(const char *s);
 /* Name of a Unix account or group. */
 const char *check_account(const char *s);
 /* Letters, digits, dot, - and _. */

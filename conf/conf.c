@@ -34,6 +34,9 @@
 #define CHECK_SERVERS	      check_servers
 #define CHECK_ACCOUNT	      check_account
 #define CHECK_NODE_NAME	      check_node_name
+#define CHECK_ISSUERS	      check_issuers
+#define CHECK_PROXY_URL	      check_proxy_url
+#define CHECK_NO_PROXY	      check_no_proxy
 
 #define M ROLE_BIT(ROLE_MASTER)
 #define R ROLE_BIT(ROLE_RELAY)

@@ -285,13 +285,20 @@ check_certs(struct check *k, size_t i)
 
 /* --- the cloud --------------------------------------------------------- */
 
-void
-check_cloud_ca(struct check *k)
+static void
+check_issuers_file(struct check *k, const char *name, const char *path)
 {
 	struct spot s;
 
-	check_node_spot(k, "cloud_ca_file", &s);
-	sk_X509_pop_free(load_certs(&s, k->c->cloud_ca_file.s, CLOUD_BYTES_MAX,
-				    CLOUD_CERTS_MAX),
+	check_node_spot(k, name, &s);
+	sk_X509_pop_free(load_certs(&s, path, CLOUD_BYTES_MAX, CLOUD_CERTS_MAX),
 			 X509_free);
+}
+
+void
+check_cloud_ca(struct check *k)
+{
+	check_issuers_file(k, "cloud_ca_file", k->c->cloud_ca_file.s);
+	if (k->c->proxy_ca_file.s[0] != '\0')
+		check_issuers_file(k, "proxy_ca_file", k->c->proxy_ca_file.s);
 }

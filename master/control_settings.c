@@ -145,21 +145,22 @@ credential_number(struct store *st, const char *name)
 	return 0;
 }
 
-int
-control_do_credentials_add(struct control_call *c)
+static int
+credential_put(struct control_call *c, enum cred_kind kind, const char *user)
 {
 	const char *name = control_request_arg(c->req, "name");
-	const char *client_id = control_request_arg(c->req, "client_id");
 	const char *secret = control_request_arg(c->req, "secret");
 	bool replaced = credential_number(c->m->store, name) != 0;
 	char what[512];
-	int r = store_cred_put(c->m->store, name, client_id, slice_of(secret),
+	int r = store_cred_put(c->m->store, kind, name, user, slice_of(secret),
 			       &c->author, c->err);
 
 	if (r != 0)
 		return control_store_failed(c, r);
-	snprintf(what, sizeof(what), "credential %.63s %s, client id %.255s",
-		 name, replaced ? "replaced" : "added", client_id);
+	snprintf(what, sizeof(what), "%scredential %.63s %s, %s %.255s",
+		 kind == CRED_PROXY ? "proxy " : "", name,
+		 replaced ? "replaced" : "added",
+		 kind == CRED_PROXY ? "user" : "client id", user);
 	r = master_settings_changed(c->m, &c->author, what, c->err);
 	if (r != 0)
 		return r;
@@ -168,6 +169,20 @@ control_do_credentials_add(struct control_call *c)
 	json_bool(&c->json, "replaced", replaced);
 	json_u64(&c->json, "generation", store_generation(c->m->store));
 	return 0;
+}
+
+int
+control_do_credentials_add(struct control_call *c)
+{
+	return credential_put(c, CRED_CLOUD,
+			      control_request_arg(c->req, "client_id"));
+}
+
+int
+control_do_credentials_proxy(struct control_call *c)
+{
+	return credential_put(c, CRED_PROXY,
+			      control_request_arg(c->req, "user"));
 }
 
 /* --- reload ------------------------------------------------------------ */

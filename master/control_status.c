@@ -480,13 +480,16 @@ control_do_credentials_list(struct control_call *c)
 		json_object(&c->json, NULL);
 		json_u64(&c->json, "credential", cred[i].id);
 		json_str(&c->json, "name", cred[i].name);
+		json_str(&c->json, "kind",
+			 cred[i].kind == CRED_PROXY ? "proxy" : "cloud");
 		json_str(&c->json, "client_id", cred[i].client_id);
 		control_json_time(&c->json, "changed", cred[i].changed);
 		json_array(&c->json, "roles");
 		for (unsigned r = 1; r < SERVER_ROLE_MAX; r++) {
 			enum server_role role = (enum server_role)r;
 
-			if (strcmp(master_credential_name(&c->m->conf, role),
+			if (cred[i].kind == CRED_CLOUD &&
+			    strcmp(master_credential_name(&c->m->conf, role),
 				   cred[i].name) == 0)
 				json_str(&c->json, NULL,
 					 server_role_name(role));

@@ -405,6 +405,17 @@ send_done(struct publish *p, struct proc *c)
 		c->set_first = p->set;
 }
 
+/* An https proxy's issuers are the cloud's unless it has its own. */
+static void
+send_issuers(struct publish *p, struct proc *c)
+{
+	int own = p->files->proxy_ca_fd;
+
+	supervise_send(c, IPC_CLOUD_CA, NULL, 0, p->files->ca_fd);
+	supervise_send(c, IPC_PROXY_CA, NULL, 0,
+		       own >= 0 ? own : p->files->ca_fd);
+}
+
 /* Everything of a set but its head and its end. */
 static void
 send_files(struct publish *p, struct proc *c)
@@ -419,7 +430,7 @@ send_files(struct publish *p, struct proc *c)
 			       p->files->ntlm_users_fd);
 	if ((c->role == ROLE_RELAY || c->role == ROLE_CLOUD) &&
 	    p->files->ca_fd >= 0)
-		supervise_send(c, IPC_CLOUD_CA, NULL, 0, p->files->ca_fd);
+		send_issuers(p, c);
 	if (c->role == ROLE_RELAY && p->access_log >= 0)
 		supervise_send(c, IPC_ACCESS_LOG, NULL, 0, p->access_log);
 	if (c->role == ROLE_RELAY)

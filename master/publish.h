@@ -5,7 +5,7 @@
  * descriptor of.  A child's set of messages, in this order:
  *
  *	CONF_VIEW, SEGMENTs, LISTENER_PEMs, TLS_KEYs, KEYTAB, NTLM_USERS,
- *	CREDENTIALS, CLOUD_CA, ACCESS_LOG, LISTENERs, PEERs,
+ *	CREDENTIALS, CLOUD_CA, PROXY_CA, ACCESS_LOG, LISTENERs, PEERs,
  *	CONF_DONE(number of the set)
  *
  * as far as ipc_msgs.def lets them go to its role.  A set is whole: a

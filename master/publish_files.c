@@ -135,7 +135,7 @@ publish_files_load(struct publish_files **f_r, const struct conf *conf,
 		snprintf(err, err_size, "out of memory");
 		return -ENOMEM;
 	}
-	f->keytab_fd = f->ntlm_users_fd = f->ca_fd = -1;
+	f->keytab_fd = f->ntlm_users_fd = f->ca_fd = f->proxy_ca_fd = -1;
 	memset(f->key_fd, 0xff, sizeof(f->key_fd)); /* all -1 */
 	memset(f->pem_fd, 0xff, sizeof(f->pem_fd));
 	for (size_t i = 0; r == 0 && i < conf->nlisteners; i++)
@@ -149,6 +149,9 @@ publish_files_load(struct publish_files **f_r, const struct conf *conf,
 	if (r == 0)
 		r = files_copy(conf->cloud_ca_file.s, FILES_CA_MAX, &f->ca_fd,
 			       err, err_size);
+	if (r == 0)
+		r = files_copy(conf->proxy_ca_file.s, FILES_CA_MAX,
+			       &f->proxy_ca_fd, err, err_size);
 	if (r != 0) {
 		publish_files_free(&f);
 		return r;
@@ -172,6 +175,7 @@ publish_files_free(struct publish_files **fp)
 	fd_close(&f->keytab_fd);
 	fd_close(&f->ntlm_users_fd);
 	fd_close(&f->ca_fd);
+	fd_close(&f->proxy_ca_fd);
 	free(f);
 	*fp = NULL;
 }

@@ -13,6 +13,7 @@ struct publish_files {
 	int keytab_fd;				 /* sealed memfd, -1 none */
 	int ntlm_users_fd;			 /* -1 none */
 	int ca_fd;				 /* sealed memfd, -1 none */
+	int proxy_ca_fd; /* the same; -1: those of ca_fd */
 };
 
 #endif

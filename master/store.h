@@ -70,16 +70,18 @@ MUST_USE int store_setting_set(struct store *st, const char *name,
 /* --- credentials ----------------------------------------------------- */
 struct store_cred {
 	uint32_t id;
+	enum cred_kind kind;
 	char name[64];
 	char client_id[256];
 	uint64_t changed; /* CLOCK_REALTIME ns */
 };
-/* Adds, or replaces the one of that name (same id).  secret is sealed; the
- * caller wipes its own.  It is taken as it is: without the line break at the
- * end of a file.  -EINVAL, -ENOSPC (more than MSG_CREDS_MAX) ... */
-MUST_USE int store_cred_put(struct store *st, const char *name,
-			    const char *client_id, struct slice secret,
-			    const struct store_author *who,
+/* Adds, or replaces the one of that name (same id), which must be of the same
+ * kind: -EEXIST.  A proxy's user has no colon (RFC 7617 2).  secret is sealed;
+ * the caller wipes its own.  It is taken as it is: without the line break at
+ * the end of a file.  -EINVAL, -ENOSPC (more than MSG_CREDS_MAX) ... */
+MUST_USE int store_cred_put(struct store *st, enum cred_kind kind,
+			    const char *name, const char *client_id,
+			    struct slice secret, const struct store_author *who,
 			    char err[STORE_ERR]);
 MUST_USE int store_cred_remove(struct store *st, const char *name,
 			       const struct store_author *who,

@@ -1,10 +1,11 @@
 /*
  * Purpose: the credentials for the cloud, their secrets sealed.
  *
- * Key: number, u32 big-endian.  A record is: version u8 (1), name, client id,
- * changed u64, sealed secret.  The secret's context is "credential/NUMBER", so
- * it opens in its own record only.  There are at most MSG_CREDS_MAX, so a name
- * is found by looking at all.
+ * Key: number, u32 big-endian.  A record is: version u8 (1; 2 for a web
+ * proxy's, where an older master must not take it for a cloud's), name, client
+ * id, changed u64, sealed secret.  The secret's context is "credential/NUMBER",
+ * so it opens in its own record only.  There are at most MSG_CREDS_MAX, so a
+ * name is found by looking at all.
  *
  * Runs in: the master, in its one thread.
  * Trusts:  nobody: records are decoded with bounds.
@@ -22,7 +23,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 
-#define RECORD_VERSION 1
+#define RECORD_VERSION 1 /* and the kind */
 #define SECRET_MAX     (sizeof(((struct msg_cred *)0)->secret) - 1)
 
 static struct slice
@@ -48,9 +49,11 @@ record_unpack(struct slice key, struct slice value, struct store_cred *c_r,
 	unpack_str(&u, c_r->client_id, sizeof(c_r->client_id));
 	c_r->changed = unpack_u64(&u);
 	*sealed_r = unpack_slice(&u);
-	return unpack_done(&u) && version == RECORD_VERSION && c_r->id != 0
-		   ? 0
-		   : -EUCLEAN;
+	if (!unpack_done(&u) || c_r->id == 0 || version < RECORD_VERSION ||
+	    version >= RECORD_VERSION + CRED_KIND_MAX)
+		return -EUCLEAN;
+	c_r->kind = (enum cred_kind)(version - RECORD_VERSION);
+	return 0;
 }
 
 /* --- reading
@@ -99,6 +102,7 @@ collect_one(void *arg, struct slice key, struct slice value)
 	if (a->creds != NULL) {
 		m = &a->creds->cred[a->n];
 		m->id = c.id;
+		m->kind = c.kind;
 		memcpy(m->name, c.name, sizeof(m->name));
 		memcpy(m->client_id, c.client_id, sizeof(m->client_id));
 		r = secret_open(a->seal, c.id, sealed, m);
@@ -187,7 +191,7 @@ store_cred_number(struct store_read *rd, const char *name, uint32_t *id_r)
 	struct by_name a = {.name = name};
 	int r = store_read_each(rd, DB_CREDS, match_name, &a);
 
-	*id_r = a.found.id;
+	*id_r = a.found.kind == CRED_CLOUD ? a.found.id : 0;
 	return r;
 }
 
@@ -208,6 +212,7 @@ find_tx(struct store_tx *tx, struct by_name *a)
  * --------------------------------------------------------------------- */
 
 struct put_args {
+	enum cred_kind kind;
 	const char *name;
 	const char *client_id;
 	struct slice secret;
@@ -229,7 +234,7 @@ record_put(struct store_tx *tx, uint32_t id, const struct put_args *a)
 				  "the secret could not be sealed: %s",
 				  strerror((int)-n));
 	pack_init(&k, mem, sizeof(mem));
-	pack_u8(&k, RECORD_VERSION);
+	pack_u8(&k, (uint8_t)(RECORD_VERSION + a->kind));
 	pack_str(&k, a->name);
 	pack_str(&k, a->client_id);
 	pack_u64(&k, tx->when);
@@ -255,11 +260,19 @@ cred_put(struct store_tx *tx, void *arg)
 		    "there are %d credentials already, which is the most; "
 		    "remove one first",
 		    MSG_CREDS_MAX);
+	if (b.found.id != 0 && b.found.kind != a->kind)
+		return store_fail(tx->err, -EEXIST,
+				  "there is a credential %s already, and it is "
+				  "for the %s; choose another name",
+				  a->name,
+				  a->kind == CRED_PROXY ? "cloud" : "proxy");
 	id = b.found.id;
 	if (id == 0 && (r = store_tx_number(tx, "credential", &id)) != 0)
 		return r;
-	sbuf_fmt(&tx->what, "%s credential %s: client id ",
-		 b.found.id == 0 ? "add" : "replace", a->name);
+	sbuf_fmt(&tx->what, "%s %scredential %s: %s ",
+		 b.found.id == 0 ? "add" : "replace",
+		 a->kind == CRED_PROXY ? "proxy " : "", a->name,
+		 a->kind == CRED_PROXY ? "user" : "client id");
 	if (b.found.id != 0) {
 		store_quote(&tx->what, slice_of(b.found.client_id));
 		sbuf_str(&tx->what, " -> ");
@@ -322,18 +335,41 @@ check_name(const char *s, char *err)
 	return store_fail(err, -EINVAL, "the credential's name: %s", fault);
 }
 
-int
-store_cred_put(struct store *st, const char *name, const char *client_id,
-	       struct slice secret, const struct store_author *who,
-	       char err[STORE_ERR])
+static int
+check_user(const char *s, char *err)
 {
-	struct put_args a = {
-	    .name = name, .client_id = client_id, .secret = secret};
+	struct slice u = slice_of(s);
+	const char *fault = store_text_fault(u);
+
+	if (u.len == 0 || u.len >= sizeof(((struct store_cred *)0)->client_id))
+		return store_fail(
+		    err, -EINVAL, "the user name has %zu bytes, not 1 to %zu",
+		    u.len, sizeof(((struct store_cred *)0)->client_id) - 1);
+	if (fault != NULL)
+		return store_fail(err, -EINVAL, "the user name %s", fault);
+	if (memchr(s, ':', u.len) != NULL)
+		return store_fail(err, -EINVAL,
+				  "the user name holds a colon, which Basic "
+				  "authentication cannot carry; have the proxy "
+				  "know the connector by another name");
+	return 0;
+}
+
+int
+store_cred_put(struct store *st, enum cred_kind kind, const char *name,
+	       const char *client_id, struct slice secret,
+	       const struct store_author *who, char err[STORE_ERR])
+{
+	struct put_args a = {.kind = kind,
+			     .name = name,
+			     .client_id = client_id,
+			     .secret = secret};
 	int r = check_name(name, err);
 
 	BUG_ON(st->seal == NULL);
 	if (r == 0)
-		r = check_client_id(client_id, err);
+		r = kind == CRED_PROXY ? check_user(client_id, err)
+				       : check_client_id(client_id, err);
 	if (r == 0)
 		r = check_secret(secret, err);
 	return r != 0 ? r : store_change(st, who, cred_put, &a, err);

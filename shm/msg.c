@@ -234,8 +234,9 @@ msg_auth_step_unpack(struct msg_auth_step *m_r, const void *body, size_t len)
 	return unpack_done(&u) ? 0 : -EPROTO;
 }
 
-#define CRED_FIELDS(F)     \
-	F(u32, cred[i].id) \
+#define CRED_FIELDS(F)        \
+	F(u32, cred[i].id)    \
+	F(enum, cred[i].kind) \
 	F(str, cred[i].name) F(str, cred[i].client_id) F(str, cred[i].secret)
 
 size_t
@@ -264,6 +265,8 @@ msg_creds_unpack(struct msg_creds *m_r, const void *body, size_t len)
 		u.bad = true;
 	for (uint32_t i = 0; !u.bad && i < m_r->n; i++) {
 		CRED_FIELDS(MSG_GET)
+		if (m_r->cred[i].kind >= CRED_KIND_MAX)
+			u.bad = true;
 	}
 	if (unpack_done(&u))
 		return 0;

@@ -80,8 +80,14 @@ struct msg_drain {
 
 /* --- CREDENTIALS (also in CONF_VIEW terms: master/store.h) ----------- */
 #define MSG_CREDS_MAX 8
+enum cred_kind {
+	CRED_CLOUD = 0, /* tokens are fetched with it */
+	CRED_PROXY = 1, /* Basic to a web proxy: client_id is the user */
+	CRED_KIND_MAX,
+};
 struct msg_cred {
 	uint32_t id; /* the store's number */
+	enum cred_kind kind;
 	char name[64];
 	char client_id[256];
 	char secret[1024]; /* wipe after use */

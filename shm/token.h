@@ -13,6 +13,8 @@
 #define TOKEN_CREDS_MAX 8
 #define TOKEN_BYTES_MAX 8192
 #define TOKEN_ADDRS_MAX 16
+/* (255 + 1 + 1023) bytes in base64 and a NUL, a multiple of 8 */
+#define TOKEN_BASIC_MAX 1712
 
 enum token_state {
 	TOKEN_NONE = 0, /* none was ever fetched */
@@ -44,9 +46,13 @@ struct token_value {
 	uint32_t naddr;	     /* 0: the name was never resolved */
 	uint32_t dns_failed; /* 1: the last look-up failed, addresses are old */
 	uint64_t addr_serial; /* grows when the addresses change */
-	char host[256];	      /* the name that they belong to */
+	/* The name that they belong to: of the tenant, or of the web proxy
+	 * through which the tenant is reached. */
+	char host[256];
+	/* Basic credentials for that proxy (RFC 7617) in base64, or "". */
+	char proxy_basic[TOKEN_BASIC_MAX];
 };
 
-#define TOKEN_LAYOUT UINT64_C(0x746f6b656e000001)
+#define TOKEN_LAYOUT UINT64_C(0x746f6b656e000002)
 
 #endif

@@ -8,7 +8,8 @@
  * Failure: a command that cannot be carried out ends the driver.
  *
  *	set NAME VALUE		a directive or a setting
- *	cred ID NAME CLIENT SECRET	add or replace; nocred ID removes
+ *	cred ID NAME CLIENT SECRET	add or replace; nocred ID removes;
+ *				proxycred: the same for a web proxy
  *	ca FILE			trusted issuers, at the next apply
  *	start | kill		the agent; segments survive
  *	apply			send everything, then CONF_DONE
@@ -236,6 +237,7 @@ send_ca(void)
 	mem = fd_memfd_sealed("ca", pem, len);
 	NEED(mem >= 0);
 	send_body(IPC_CLOUD_CA, NULL, 0, mem);
+	send_body(IPC_PROXY_CA, NULL, 0, mem);
 	fclose(f);
 	close(mem);
 	free(pem);
@@ -287,7 +289,7 @@ cmd_nocred(uint32_t id)
 }
 
 static void
-cmd_cred(uint32_t id, const char *rest)
+cmd_cred(uint32_t id, enum cred_kind kind, const char *rest)
 {
 	struct msg_cred *c;
 
@@ -295,6 +297,7 @@ cmd_cred(uint32_t id, const char *rest)
 	NEED(d.creds.n < MSG_CREDS_MAX);
 	c = &d.creds.cred[d.creds.n++];
 	c->id = id;
+	c->kind = kind;
 	NEED(sscanf(rest, "%63s %255s %1023s", c->name, c->client_id,
 		    c->secret) == 3);
 }
@@ -363,6 +366,7 @@ cmd_show(void)
 	json_u64(&j, "dns_failed", v.dns_failed);
 	json_u64(&j, "addr_serial", v.addr_serial);
 	json_str(&j, "host", v.host);
+	json_str(&j, "proxy_basic", v.proxy_basic);
 	json_object_end(&j);
 	NEED(!b.cut);
 	say("show %s", text);
@@ -383,7 +387,10 @@ command(char *line)
 		cmd_set(name, line + at);
 	} else if (strcmp(word, "cred") == 0) {
 		NEED(sscanf(line, "cred %u %n", &id, &at) == 1 && at > 0);
-		cmd_cred(id, line + at);
+		cmd_cred(id, CRED_CLOUD, line + at);
+	} else if (strcmp(word, "proxycred") == 0) {
+		NEED(sscanf(line, "proxycred %u %n", &id, &at) == 1 && at > 0);
+		cmd_cred(id, CRED_PROXY, line + at);
 	} else if (strcmp(word, "nocred") == 0) {
 		NEED(sscanf(line, "nocred %u", &id) == 1);
 		cmd_nocred(id);

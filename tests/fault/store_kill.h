@@ -55,7 +55,8 @@ kill_change(struct store *st, uint64_t n, const struct store_author *who)
 	case 0:
 		return store_setting_set(st, "tenant_id", text, who, err);
 	case 1:
-		return store_cred_put(st, n & 1 ? "default" : "super", text,
+		return store_cred_put(st, CRED_CLOUD,
+				      n & 1 ? "default" : "super", text,
 				      slice_of(text), who, err);
 	default:
 		return kill_server(st, n, who);

@@ -1,6 +1,7 @@
 """The cloud agent alone: a driver plays its master and its relays, and a
 token endpoint and a DNS on loopback answer it well and badly."""
 
+import base64
 import json
 import os
 import pathlib
@@ -17,7 +18,9 @@ sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lab"))
 import cloud_peers  # noqa: E402
 import pki  # noqa: E402
+import proxy_peers  # noqa: E402
 from cloud_peers import NXDOMAIN, SERVFAIL, SILENT  # noqa: E402
+from proxy_peers import ScriptedProxy  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build/debug"))
@@ -518,3 +521,65 @@ def test_drain_ends_at_once(driver):
     start(driver)
     driver.do("drain")
     assert driver.expect("end").endswith("status 0")
+
+
+# --- through a web proxy -------------------------------------------------------
+
+
+def test_proxy_is_what_is_resolved(driver, dns, endpoint):
+    """Its name, not those behind it; and its password reaches the relays."""
+    with ScriptedProxy(names={HOST: "127.0.0.1"}) as proxy:
+        dns.records["proxy.example.test"] = [("A", "127.0.0.1", 60)]
+        driver.do(f"set proxy http://proxy.example.test:{proxy.port}",
+                  "proxycred 2 hq svc-rms p~ss:word", "set proxy_credential hq")
+        start(driver)
+        show = driver.until(lambda s: s["slot"] and s["slot"][0]["token"] and s["naddr"] == 1)
+        assert show["host"] == "proxy.example.test"
+        assert base64.b64decode(show["proxy_basic"]) == b"svc-rms:p~ss:word"
+        assert [s["credential"] for s in show["slot"]] == [1]  # no token for the proxy's
+        assert {name for name, _ in dns.queries} == {"proxy.example.test"}
+        assert proxy.tunnels == [(HOST, endpoint.port)]
+        assert proxy_peers.basic(proxy.heads[0]) == "svc-rms:p~ss:word"
+        # And back, live.
+        driver.do("set proxy ", "apply")
+        show = driver.until(lambda s: s["host"] == TENANT and s["naddr"] == 2)
+        assert show["proxy_basic"] == ""
+    assert "p~ss" not in driver.log() + "\n".join(driver.seen)
+
+
+def test_proxy_exempts_by_host(driver, dns, endpoint):
+    driver.do("set proxy http://127.0.0.1:1", f"set no_proxy {HOST}")
+    start(driver)
+    driver.until(lambda s: s["slot"] and s["slot"][0]["token"] and s["host"] == "127.0.0.1")
+    assert {name for name, _ in dns.queries} == {HOST}
+
+
+@pytest.mark.parametrize("answer, words", [
+    (b"HTTP/1.1 407 Auth\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n",
+     ["wants authentication (407)", "no proxy_credential"]),
+    (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", ["does not open the way", "HTTP 403"]),
+    (b"HTTP/1.1 200 OK\r\n\r\njunk" * 3, ["TLS failed"]),
+    (b"", ["through the web proxy"]),
+], ids=["407", "403", "junk", "closes"])
+def test_proxy_that_fails(driver, answer, words):
+    with ScriptedProxy(ScriptedProxy.says(answer)) as proxy:
+        driver.do(f"set proxy http://127.0.0.1:{proxy.port}")
+        start(driver)
+        line = driver.expect("event 3100")
+        assert f"through the web proxy 127.0.0.1:{proxy.port}" in line
+        for word in words:
+            assert word in line, line
+
+
+def test_proxy_that_is_not_there(driver):
+    driver.do("set proxy http://127.0.0.1:1")
+    start(driver)
+    assert "the proxy refuses connections" in driver.expect("event 3100")
+
+
+def test_proxy_with_a_wrong_certificate(driver, certs):
+    with ScriptedProxy(tls=(certs / "wrong.pem", certs / "wrong.key")) as proxy:
+        driver.do(f"set proxy https://127.0.0.1:{proxy.port}")
+        start(driver)
+        assert "the proxy's certificate is not acceptable" in driver.expect("event 3100")
+        assert proxy.heads == []

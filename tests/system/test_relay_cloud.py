@@ -183,14 +183,15 @@ def test_wrong_certificate(small, server, tmp_path, what):
         pki.make_certificate(directory, "peer", names, pki.EC,
                              days=-1 if what == "expired" else 30)
     with Peer(small, Peer.read_for_ever, certificate) as peer:
-        text = failed(small, ask(server), 502, "CLOUD_CERT", "network")
+        reason = "CLOUD_INSPECTED" if what == "other CA" else "CLOUD_CERT"
+        text = failed(small, ask(server), 502, reason, "network")
         words = {"other CA": "self-signed certificate in certificate chain", "wrong name": "ostname mismatch",
                  "expired": "has expired", "self-signed": "self-signed certificate (cert"}[what]
         assert words in text, text
         # It said who it is; it was told nothing.
         assert peer.connections == 1 and peer.received == 0
         assert wait_until(lambda: any(words in e["reason"] for e in small.new("EVENT_LOG")
-                                      if e["id"] in (3106, 3000)), 3)
+                                      if e["id"] in (3106, 3112, 3000)), 3)
     assert ask(server).status == 200
 
 

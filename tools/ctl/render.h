@@ -16,6 +16,7 @@ void render_servers_seen(struct ctl *c, const json_t *reply);
 void render_servers_conflicts(struct ctl *c, const json_t *reply);
 void render_credentials_list(struct ctl *c, const json_t *reply);
 void render_credentials_add(struct ctl *c, const json_t *reply);
+void render_credentials_proxy(struct ctl *c, const json_t *reply);
 void render_set(struct ctl *c, const json_t *reply);
 void render_get(struct ctl *c, const json_t *reply);
 void render_reload(struct ctl *c, const json_t *reply);

@@ -1,5 +1,5 @@
 /*
- * Purpose: credentials list, add.
+ * Purpose: credentials list, add, proxy.
  *
  * Runs in: rmsctl.
  * Trusts:  the person or the file that gives the secret.
@@ -26,6 +26,10 @@ put_token(struct cols *t, const json_t *cred)
 	uint64_t left = jget_u64(cred, "expires_in_s");
 	char d[TEXT_MAX];
 
+	if (strcmp(jget_str(cred, "kind"), "proxy") == 0) {
+		cols_put(t, "(for a web proxy)");
+		return;
+	}
 	if (left == 0) {
 		cols_put(t, jget_str(cred, "state"));
 		return;
@@ -107,9 +111,9 @@ render_credentials_add(struct ctl *c, const json_t *reply)
 }
 
 static int
-take_secret(struct ctl *c, struct secret *s)
+take_secret(struct ctl *c, const char *file, const char *prompt,
+	    struct secret *s)
 {
-	const char *file = c->args->opt[CTL_O_credentials_add_secret_file];
 	char err[SECRET_ERR];
 	int r;
 
@@ -118,7 +122,7 @@ take_secret(struct ctl *c, struct secret *s)
 	if (file != NULL)
 		r = secret_from_file(s, file, err);
 	else
-		r = secret_from_fd(s, STDIN_FILENO, "Client secret: ", err);
+		r = secret_from_fd(s, STDIN_FILENO, prompt, err);
 	return r == 0 ? CTL_OK : ctl_fail(c, CTL_USAGE, "%s", err);
 }
 
@@ -127,7 +131,8 @@ verb_credentials_add(struct ctl *c)
 {
 	struct secret s;
 	struct conn *k;
-	int r = take_secret(c, &s);
+	int r = take_secret(c, c->args->opt[CTL_O_credentials_add_secret_file],
+			    "Client secret: ", &s);
 
 	if (r != CTL_OK)
 		return r;
@@ -140,4 +145,38 @@ verb_credentials_add(struct ctl *c)
 	}
 	secret_wipe(&s);
 	return ask_show(c, k, render_credentials_add);
+}
+
+void
+render_credentials_proxy(struct ctl *c, const json_t *reply)
+{
+	fputs("Proxy credential ", c->out);
+	text_put(c->out, jget_str(reply, "name"));
+	fprintf(c->out,
+		" is %s, its password sealed in the store.\n"
+		"It is used by nodes whose file says: proxy_credential = ",
+		jget_bool(reply, "replaced") ? "replaced" : "stored");
+	text_put(c->out, jget_str(reply, "name"));
+	fputc('\n', c->out);
+}
+
+int
+verb_credentials_proxy(struct ctl *c)
+{
+	struct secret s;
+	struct conn *k;
+	int r =
+	    take_secret(c, c->args->opt[CTL_O_credentials_proxy_secret_file],
+			"Password for the proxy: ", &s);
+
+	if (r != CTL_OK)
+		return r;
+	k = conn_new("credentials proxy");
+	if (k != NULL) {
+		conn_arg(k, "name", c->args->pos[0]);
+		conn_arg(k, "user", c->args->opt[CTL_O_credentials_proxy_user]);
+		conn_arg(k, "secret", s.s);
+	}
+	secret_wipe(&s);
+	return ask_show(c, k, render_credentials_proxy);
 }

@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/evp.h>
+
+#include "conf/proxy.h"
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
 #include "shm/base/loop.h"
@@ -35,10 +38,13 @@ struct agent {
 	struct token_fetcher *fetcher;
 	struct token_keep *keep;
 	struct conf conf; /* as applied */
+	bool via_proxy;	  /* tenant is the proxy's name */
 	struct msg_creds creds;
-	char *ca; /* as received, until it is applied */
-	size_t ca_len;
-	uint32_t dns_told; /* event sent for dns_why; 0: none */
+	/* as received, until they are applied */
+	char *ca, *proxy_ca;
+	size_t ca_len, proxy_ca_len;
+	struct msg_creds token_creds; /* those of creds for tokens */
+	uint32_t dns_told;	      /* event sent for dns_why; 0: none */
 	enum resolve_status dns_why;
 	struct relays relays;
 };
@@ -69,7 +75,8 @@ agent_dns_status(struct agent *a, struct msg_cloud_status *s)
 		      sizeof(s->addrs));
 	s->dns_failed = st != RESOLVE_OK && st != RESOLVE_PENDING;
 	if (s->dns_failed)
-		snprintf(s->dns_error, sizeof(s->dns_error), "%.160s: %s",
+		snprintf(s->dns_error, sizeof(s->dns_error), "%s%.160s: %s",
+			 a->via_proxy ? "web proxy " : "",
 			 resolve_name_host(a->tenant), resolve_status_text(st));
 }
 
@@ -93,21 +100,31 @@ agent_status(struct agent *a)
 	free(s);
 }
 
+/* A name that has not been looked up yet is no news: relays use the way that
+ * they had until there is another. */
 static void
-agent_publish(struct agent *a)
+agent_publish_addrs(struct agent *a)
 {
 	static const struct addr_set none;
 	enum resolve_status st;
 
-	token_keep_fill(a->keep, publish_value(a->publish));
-	if (a->tenant != NULL) {
-		st = resolve_name_status(a->tenant);
-		publish_addrs(a->publish, resolve_name_host(a->tenant),
-			      resolve_name_addrs(a->tenant),
-			      st != RESOLVE_OK && st != RESOLVE_PENDING);
-	} else {
+	if (a->tenant == NULL) {
 		publish_addrs(a->publish, "", &none, false);
+		return;
 	}
+	st = resolve_name_status(a->tenant);
+	if (st == RESOLVE_PENDING && resolve_name_addrs(a->tenant)->n == 0)
+		return;
+	publish_addrs(a->publish, resolve_name_host(a->tenant),
+		      resolve_name_addrs(a->tenant),
+		      st != RESOLVE_OK && st != RESOLVE_PENDING);
+}
+
+static void
+agent_publish(struct agent *a)
+{
+	token_keep_fill(a->keep, publish_value(a->publish));
+	agent_publish_addrs(a);
 	if (publish_write(a->publish))
 		relays_news(&a->relays);
 	agent_status(a);
@@ -163,7 +180,8 @@ agent_dns_tell(struct agent *a)
 		return;
 	a->dns_told = id;
 	a->dns_why = st;
-	snprintf(detail, sizeof(detail), "%s: %s", resolve_name_host(a->tenant),
+	snprintf(detail, sizeof(detail), "%s%s: %s",
+		 a->via_proxy ? "web proxy " : "", resolve_name_host(a->tenant),
 		 resolve_status_text(st));
 	log_warn("%s", detail);
 	agent_event(a, id, detail);
@@ -203,22 +221,32 @@ agent_name(struct agent *a, const char *host, const char *fixed)
 	return resolve_name_new(a->resolver, host);
 }
 
-/* Replaces *n when its host or given addresses are others. */
+/* Replaces *n, the name to connect to for the URL, when its host or given
+ * addresses are others.  The proxy looks up what is behind it. */
 static int
 agent_set_name(struct agent *a, struct resolve_name **n, const char *url,
-	       const char *fixed, bool fixed_changed)
+	       const struct conf *c, const char *fixed, bool fixed_changed,
+	       struct conf_proxy *way_r)
 {
 	struct cloud_url u;
+	const char *host = u.host;
 
+	memset(way_r, 0, sizeof(*way_r));
 	if (cloud_url_parse(url, &u) != 0) {
 		resolve_name_free(n);
 		return 0;
 	}
-	if (*n != NULL && strcmp(resolve_name_host(*n), u.host) == 0 &&
+	if (conf_proxy_for(c, u.host, way_r) != 0)
+		return -EINVAL;
+	if (way_r->used) {
+		host = way_r->host;
+		fixed = "";
+	}
+	if (*n != NULL && strcmp(resolve_name_host(*n), host) == 0 &&
 	    !fixed_changed)
 		return 0;
 	resolve_name_free(n);
-	*n = agent_name(a, u.host, fixed);
+	*n = agent_name(a, host, fixed);
 	return *n == NULL ? -ENOMEM : 0;
 }
 
@@ -266,21 +294,78 @@ agent_seed_tenant(struct agent *a)
 	resolve_name_seed(a->tenant, &set);
 }
 
+/* The credential that proxy_credential names, or NULL. */
+static const struct msg_cred *
+agent_proxy_cred(struct agent *a, const struct conf *c)
+{
+	for (uint32_t i = 0; i < a->creds.n; i++) {
+		const struct msg_cred *k = &a->creds.cred[i];
+
+		if (k->kind == CRED_PROXY &&
+		    strcmp(k->name, c->proxy_credential.s) == 0)
+			return k;
+	}
+	if (c->proxy_credential.s[0] != '\0')
+		log_warn("proxy_credential %s is not stored: rmsctl "
+			 "credentials proxy",
+			 c->proxy_credential.s);
+	return NULL;
+}
+
+/* RFC 7617: user and password, for the relays' CONNECT. */
+static void
+agent_publish_basic(struct agent *a, const struct msg_cred *k, bool used)
+{
+	struct token_value *v = publish_value(a->publish);
+	char plain[TOKEN_BASIC_MAX / 4 * 3 - 4];
+	int n;
+
+	memset(v->proxy_basic, 0, sizeof(v->proxy_basic));
+	if (!used || k == NULL)
+		return;
+	n = snprintf(plain, sizeof(plain), "%s:%s", k->client_id, k->secret);
+	BUG_ON(n < 0 || n >= (int)sizeof(plain)); /* TOKEN_BASIC_MAX */
+	EVP_EncodeBlock((unsigned char *)v->proxy_basic,
+			(const unsigned char *)plain, n);
+	str_wipe(plain, sizeof(plain));
+}
+
+static void
+agent_apply_proxy(struct agent *a, const struct conf *c, bool tenant_via,
+		  const struct conf_proxy *issuer)
+{
+	const struct msg_cred *k = agent_proxy_cred(a, c);
+	struct fetch_proxy p = {.way = *issuer};
+
+	if (k != NULL) {
+		snprintf(p.user, sizeof(p.user), "%s", k->client_id);
+		snprintf(p.password, sizeof(p.password), "%s", k->secret);
+	}
+	token_fetcher_proxy(a->fetcher, &p);
+	token_fetcher_pins(a->fetcher, c->cloud_issuers.s);
+	str_wipe(&p, sizeof(p));
+	a->via_proxy = tenant_via;
+	agent_publish_basic(a, k, tenant_via);
+}
+
 static int
 agent_apply_names(struct agent *a, const struct conf *c, const char *token_url)
 {
 	bool fixed =
 	    strcmp(a->conf.cloud_addresses.s, c->cloud_addresses.s) != 0;
+	struct conf_proxy tenant, issuer;
 	int rc;
 
-	rc = agent_set_name(a, &a->tenant, c->tenant_url.s,
-			    c->cloud_addresses.s, fixed);
+	rc = agent_set_name(a, &a->tenant, c->tenant_url.s, c,
+			    c->cloud_addresses.s, fixed, &tenant);
 	if (rc != 0)
 		return rc;
 	agent_seed_tenant(a);
 	/* The agent's borrowed pointer may be the one that goes. */
 	token_keep_name(a->keep, NULL);
-	rc = agent_set_name(a, &a->issuer, token_url, "", false);
+	rc = agent_set_name(a, &a->issuer, token_url, c, "", false, &issuer);
+	if (rc == 0)
+		agent_apply_proxy(a, c, tenant.used, &issuer);
 	token_keep_name(a->keep, a->issuer);
 	return rc;
 }
@@ -288,16 +373,29 @@ agent_apply_names(struct agent *a, const struct conf *c, const char *token_url)
 static int
 agent_apply_ca(struct agent *a)
 {
-	int rc;
+	int rc = 0;
 
-	if (a->ca == NULL)
-		return 0;
-	rc = token_fetcher_ca(a->fetcher, a->ca, a->ca_len);
+	if (a->ca != NULL)
+		rc = token_fetcher_ca(a->fetcher, a->ca, a->ca_len);
+	if (rc == 0 && a->proxy_ca != NULL)
+		rc = token_fetcher_proxy_ca(a->fetcher, a->proxy_ca,
+					    a->proxy_ca_len);
 	if (rc != 0)
 		return rc;
 	free(a->ca);
-	a->ca = NULL;
+	free(a->proxy_ca);
+	a->ca = a->proxy_ca = NULL;
 	return 0;
+}
+
+static void
+agent_token_creds(struct agent *a)
+{
+	str_wipe(&a->token_creds, sizeof(a->token_creds));
+	for (uint32_t i = 0; i < a->creds.n; i++)
+		if (a->creds.cred[i].kind == CRED_CLOUD)
+			a->token_creds.cred[a->token_creds.n++] =
+			    a->creds.cred[i];
 }
 
 static void
@@ -310,7 +408,8 @@ agent_apply_tokens(struct agent *a, const struct conf *c, const char *token_url)
 
 	snprintf(e.url, sizeof(e.url), "%s", token_url);
 	snprintf(e.scope, sizeof(e.scope), "%s", c->token_scope.s);
-	token_keep_apply(a->keep, &a->creds, &e);
+	agent_token_creds(a);
+	token_keep_apply(a->keep, &a->token_creds, &e);
 }
 
 /* Everything made once, before the sandbox closes. */
@@ -400,7 +499,7 @@ agent_take_segment(struct agent *a, const struct ipc_msg *m)
 }
 
 static int
-agent_take_ca(struct agent *a, const struct ipc_msg *m)
+agent_take_ca(const struct ipc_msg *m, char **pem_r, size_t *len_r)
 {
 	char *pem;
 	size_t len;
@@ -408,9 +507,9 @@ agent_take_ca(struct agent *a, const struct ipc_msg *m)
 
 	if (rc != 0)
 		return rc;
-	free(a->ca);
-	a->ca = pem;
-	a->ca_len = len;
+	free(*pem_r);
+	*pem_r = pem;
+	*len_r = len;
 	return 0;
 }
 
@@ -438,7 +537,9 @@ agent_on_msg(struct child *c, struct ipc_msg *m)
 	case IPC_SEGMENT:
 		return agent_take_segment(a, m);
 	case IPC_CLOUD_CA:
-		return agent_take_ca(a, m);
+		return agent_take_ca(m, &a->ca, &a->ca_len);
+	case IPC_PROXY_CA:
+		return agent_take_ca(m, &a->proxy_ca, &a->proxy_ca_len);
 	case IPC_CREDENTIALS:
 		return agent_take_creds(a, m);
 	default:
@@ -451,7 +552,8 @@ static void
 agent_on_abort(struct child *c UNUSED)
 {
 	free(agent.ca);
-	agent.ca = NULL;
+	free(agent.proxy_ca);
+	agent.ca = agent.proxy_ca = NULL;
 	str_wipe(&agent.creds, sizeof(agent.creds));
 }
 
@@ -486,7 +588,9 @@ agent_wipe(struct agent *a)
 	publish_free(&a->publish);
 	relays_fini(&a->relays);
 	free(a->ca);
+	free(a->proxy_ca);
 	str_wipe(&a->creds, sizeof(a->creds));
+	str_wipe(&a->token_creds, sizeof(a->token_creds));
 }
 
 int

@@ -23,11 +23,18 @@
 #include "shm/version.h"
 #include "worker/cloud/cloud_url.h"
 #include "worker/cloud/curl_glue.h"
+#include "worker/issuers.h"
+
+struct issuers {
+	void *pem;
+	size_t len;
+};
 
 struct token_fetcher {
 	struct curl_glue *glue;
-	void *ca;
-	size_t ca_len;
+	struct issuers ca, proxy_ca;
+	struct fetch_proxy proxy;
+	char pins[512];
 };
 
 struct token_fetch {
@@ -38,6 +45,9 @@ struct token_fetch {
 	struct curl_slist *fields;
 	struct curl_slist *resolve;
 	struct cloud_url url;
+	struct conf_proxy way;
+	const void *proxy_ctx; /* of the TLS with the proxy, to compare */
+	bool proxy_objects;    /* tls_why is about the proxy */
 	uint64_t timeout_ms;
 	struct buf reply;
 	bool too_large;
@@ -57,18 +67,43 @@ token_fetch_init(void)
 	return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -EIO;
 }
 
-int
-token_fetcher_ca(struct token_fetcher *f, const void *pem, size_t len)
+static int
+issuers_set(struct issuers *i, const void *pem, size_t len)
 {
 	void *copy = malloc(len == 0 ? 1 : len);
 
 	if (copy == NULL)
 		return -ENOMEM;
 	memcpy(copy, pem, len);
-	free(f->ca);
-	f->ca = copy;
-	f->ca_len = len;
+	free(i->pem);
+	i->pem = copy;
+	i->len = len;
 	return 0;
+}
+
+int
+token_fetcher_ca(struct token_fetcher *f, const void *pem, size_t len)
+{
+	return issuers_set(&f->ca, pem, len);
+}
+
+int
+token_fetcher_proxy_ca(struct token_fetcher *f, const void *pem, size_t len)
+{
+	return issuers_set(&f->proxy_ca, pem, len);
+}
+
+void
+token_fetcher_pins(struct token_fetcher *f, const char *list)
+{
+	str_cut(f->pins, sizeof(f->pins), slice_of(list));
+}
+
+void
+token_fetcher_proxy(struct token_fetcher *f, const struct fetch_proxy *p)
+{
+	str_wipe(&f->proxy, sizeof(f->proxy));
+	f->proxy = *p;
 }
 
 /* --- what goes out ---------------------------------------------------- */
@@ -132,30 +167,51 @@ fetch_on_field(char *data, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
-/* Remembers the first objection with the certificate's subject and issuer;
- * decides nothing. */
-static int
-fetch_on_verify(int ok, X509_STORE_CTX *ctx)
+static void
+fetch_object(struct token_fetch *t, X509_STORE_CTX *ctx, bool proxy)
 {
-	SSL *ssl = X509_STORE_CTX_get_ex_data(
-	    ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
-	struct token_fetch *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	int error = X509_STORE_CTX_get_error(ctx);
+	bool pin = error == X509_V_ERR_APPLICATION_VERIFICATION;
 	X509 *cert = X509_STORE_CTX_get_current_cert(ctx);
 	char subject[256] = "?", issuer[256] = "?", line[600];
 
-	if (ok || t->tls_why[0] != '\0')
-		return ok;
 	if (cert != NULL) {
 		X509_NAME_oneline(X509_get_subject_name(cert), subject,
 				  (int)sizeof(subject));
 		X509_NAME_oneline(X509_get_issuer_name(cert), issuer,
 				  (int)sizeof(issuer));
 	}
-	snprintf(line, sizeof(line), "%s; issuer %.70s; subject %.70s",
-		 X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)),
-		 issuer, subject);
+	if (pin)
+		snprintf(line, sizeof(line),
+			 "TLS is opened on the way? issuer found: %.70s; "
+			 "issuer expected: %.70s",
+			 issuer, t->fetcher->pins);
+	else
+		snprintf(line, sizeof(line), "%s; issuer %.70s; subject %.70s",
+			 X509_verify_cert_error_string(error), issuer, subject);
 	token_text_clean(t->tls_why, sizeof(t->tls_why), slice_of(line),
 			 (struct slice){0});
+	t->proxy_objects = proxy;
+}
+
+/* Remembers the first objection with the certificate's subject and issuer;
+ * decides nothing but whether the issuer is one of the pinned. */
+static int
+fetch_on_verify(int ok, X509_STORE_CTX *ctx)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(
+	    ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct token_fetch *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	bool proxy = SSL_get_SSL_CTX(ssl) == t->proxy_ctx;
+
+	if (ok && !proxy && X509_STORE_CTX_get_error_depth(ctx) == 0 &&
+	    !issuers_allow(t->fetcher->pins, ctx)) {
+		X509_STORE_CTX_set_error(ctx,
+					 X509_V_ERR_APPLICATION_VERIFICATION);
+		ok = 0;
+	}
+	if (!ok && t->tls_why[0] == '\0')
+		fetch_object(t, ctx, proxy);
 	return ok;
 }
 
@@ -165,7 +221,10 @@ fetch_on_ssl_ctx(CURL *easy, void *ssl_ctx, void *arg)
 	struct token_fetch *t = arg;
 
 	(void)easy;
-	t->tls_began = true;
+	if (t->way.tls && t->proxy_ctx == NULL)
+		t->proxy_ctx = ssl_ctx; /* it comes first */
+	else
+		t->tls_began = true;
 	SSL_CTX_set_app_data(ssl_ctx, t);
 	SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_PEER, fetch_on_verify);
 	return CURLE_OK;
@@ -177,10 +236,14 @@ static void
 fail(struct token_fetch *t, struct token_result *r, const char *cause,
      const char *why)
 {
-	char text[512];
+	char text[512], via[300] = "";
 
-	snprintf(text, sizeof(text), "token service %s:%u: %s%s%s", t->url.host,
-		 t->url.port, cause, why[0] != '\0' ? ": " : "", why);
+	if (t->way.used)
+		snprintf(via, sizeof(via), " through the web proxy %.200s:%u",
+			 t->way.host, t->way.port);
+	snprintf(text, sizeof(text), "token service %.150s:%u%s: %s%s%s",
+		 t->url.host, t->url.port, via, cause,
+		 why[0] != '\0' ? ": " : "", why);
 	token_result_fail(r, TOKEN_TROUBLE, cause, text);
 }
 
@@ -191,9 +254,14 @@ fail_connect(struct token_fetch *t, struct token_result *r)
 
 	curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &err);
 	if (err == ECONNREFUSED)
-		fail(t, r, "connection refused", "");
+		fail(t, r,
+		     t->way.used ? "the proxy refuses connections"
+				 : "connection refused",
+		     "");
 	else
-		fail(t, r, "cannot connect",
+		fail(t, r,
+		     t->way.used ? "cannot connect to the proxy"
+				 : "cannot connect",
 		     err > 0 ? strerrordesc_np((int)err) : t->curl_why);
 }
 
@@ -213,6 +281,37 @@ fail_timeout(struct token_fetch *t, struct token_result *r)
 	     why);
 }
 
+/* What the proxy answered to CONNECT, when that was no yes. */
+static bool
+fail_proxy(struct token_fetch *t, CURLcode rc, struct token_result *r)
+{
+	long status = 0;
+	char why[96];
+
+	if (!t->way.used)
+		return false;
+	/* libcurl checks the name by itself, after the handshake */
+	if (rc == CURLE_PEER_FAILED_VERIFICATION &&
+	    (t->proxy_objects || (t->way.tls && !t->tls_began))) {
+		fail(t, r, "the proxy's certificate is not acceptable",
+		     t->tls_why[0] != '\0' ? t->tls_why : t->curl_why);
+		return true;
+	}
+	curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+	if (status == 0 || status / 100 == 2)
+		return false;
+	if (status == 407) {
+		fail(t, r, "the proxy wants authentication (407)",
+		     t->fetcher->proxy.user[0] == '\0'
+			 ? "no proxy_credential is set, or it is not stored"
+			 : "it does not take the proxy_credential");
+		return true;
+	}
+	snprintf(why, sizeof(why), "HTTP %ld to CONNECT", status);
+	fail(t, r, "the proxy does not open the way", why);
+	return true;
+}
+
 static void
 fetch_explain(struct token_fetch *t, CURLcode rc, struct token_result *r)
 {
@@ -223,6 +322,8 @@ fetch_explain(struct token_fetch *t, CURLcode rc, struct token_result *r)
 	 * libcurl's words. */
 	if (t->too_large)
 		fail(t, r, "the reply is larger than 64 KiB", "");
+	else if (fail_proxy(t, rc, r))
+		return;
 	else if (rc == CURLE_COULDNT_CONNECT)
 		fail_connect(t, r);
 	else if (rc == CURLE_OPERATION_TIMEDOUT)
@@ -290,14 +391,23 @@ fetch_on_done(void *arg, CURLcode rc)
 /* --- start ------------------------------------------------------------ */
 
 static bool
+fetch_is_literal(const char *host)
+{
+	struct addr_set one = {0};
+
+	return addr_set_add_text(&one, host) == 0;
+}
+
+static bool
 fetch_lists(struct token_fetch *t, const struct addr_set *addrs)
 {
 	char list[ADDR_SET_TEXT + 64], line[ADDR_SET_TEXT + 384];
 
 	addr_set_text(addrs, true, list, sizeof(list));
-	snprintf(line, sizeof(line), "%s:%u:%s", t->url.host, t->url.port,
-		 list);
-	if (!t->url.literal) {
+	snprintf(line, sizeof(line), "%s:%u:%s",
+		 t->way.used ? t->way.host : t->url.host,
+		 (unsigned)(t->way.used ? t->way.port : t->url.port), list);
+	if (t->way.used ? !fetch_is_literal(t->way.host) : !t->url.literal) {
 		t->resolve = curl_slist_append(NULL, line);
 		if (t->resolve == NULL)
 			return false;
@@ -316,8 +426,8 @@ static bool
 fetch_tls(struct token_fetch *t)
 {
 	struct curl_blob ca = {
-	    .data = t->fetcher->ca,
-	    .len = t->fetcher->ca_len,
+	    .data = t->fetcher->ca.pem,
+	    .len = t->fetcher->ca.len,
 	    .flags = CURL_BLOB_COPY, /* a reload may bring others meanwhile */
 	};
 
@@ -333,6 +443,47 @@ fetch_tls(struct token_fetch *t)
 	return true;
 }
 
+/* Only Basic, only to the proxy, and the proxy's TLS as strict as ours. */
+static bool
+fetch_way(struct token_fetch *t)
+{
+	const struct fetch_proxy *p = &t->fetcher->proxy;
+	struct curl_blob ca = {
+	    .data = t->fetcher->proxy_ca.pem,
+	    .len = t->fetcher->proxy_ca.len,
+	    .flags = CURL_BLOB_COPY,
+	};
+	char url[300];
+
+	/* "" also keeps the environment's no_proxy out */
+	SET(CURLOPT_NOPROXY, "");
+	if (!t->way.used) {
+		SET(CURLOPT_PROXY, "");
+		return true;
+	}
+	snprintf(
+	    url, sizeof(url),
+	    strchr(t->way.host, ':') != NULL ? "%s://[%s]:%u" : "%s://%s:%u",
+	    t->way.tls ? "https" : "http", t->way.host, (unsigned)t->way.port);
+	SET(CURLOPT_PROXY, url);
+	SET(CURLOPT_HTTPPROXYTUNNEL, 1L);
+	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	SET(CURLOPT_PROXYAUTH, (long)CURLAUTH_BASIC);
+	if (p->user[0] != '\0') {
+		SET(CURLOPT_PROXYUSERNAME, p->user);
+		SET(CURLOPT_PROXYPASSWORD, p->password);
+	}
+	if (!t->way.tls)
+		return true;
+	SET(CURLOPT_PROXY_CAINFO_BLOB, &ca);
+	SET(CURLOPT_PROXY_CAINFO, NULL);
+	SET(CURLOPT_PROXY_CAPATH, NULL);
+	SET(CURLOPT_PROXY_SSL_VERIFYPEER, 1L);
+	SET(CURLOPT_PROXY_SSL_VERIFYHOST, 2L);
+	SET(CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	return true;
+}
+
 static bool
 fetch_http(struct token_fetch *t, const char *url)
 {
@@ -340,7 +491,6 @@ fetch_http(struct token_fetch *t, const char *url)
 	SET(CURLOPT_PROTOCOLS_STR, "https");
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
-	SET(CURLOPT_PROXY, "");
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_RESOLVE, t->resolve);
 	SET(CURLOPT_FORBID_REUSE, 1L);
@@ -373,13 +523,14 @@ token_fetch_start(struct token_fetcher *f, const struct token_request *req,
 	t->fn = fn;
 	t->arg = arg;
 	t->timeout_ms = req->timeout_ms;
+	t->way = f->proxy.way;
 	buf_init(&t->reply, TOKEN_REPLY_MAX);
 	if (cloud_url_parse(req->url, &t->url) != 0 || !fetch_body(t, req))
 		goto out;
 	rc = -ENOMEM;
 	t->easy = curl_easy_init();
 	if (t->easy == NULL || !fetch_lists(t, req->addrs) ||
-	    !fetch_http(t, req->url) || !fetch_tls(t))
+	    !fetch_http(t, req->url) || !fetch_way(t) || !fetch_tls(t))
 		goto out;
 	rc = curl_glue_add(f->glue, t->easy, fetch_on_done, t);
 	if (rc != 0)
@@ -426,7 +577,9 @@ token_fetcher_free(struct token_fetcher **fp)
 	if (f == NULL)
 		return;
 	curl_glue_free(&f->glue);
-	free(f->ca);
+	free(f->ca.pem);
+	free(f->proxy_ca.pem);
+	str_wipe(&f->proxy, sizeof(f->proxy));
 	free(f);
 	*fp = NULL;
 }

@@ -3,13 +3,14 @@
  * over libcurl's multi interface on the event loop.
  *
  * https only, TLS 1.2 or later, issuers only from token_fetcher_ca(), no
- * redirect, no proxy (also none from the environment), no name resolution:
- * the caller gives the addresses.  The secret travels in the body, is wiped
- * here afterwards, and is in no log line.
+ * redirect, no proxy but token_fetcher_proxy()'s (none from the environment),
+ * no name resolution: the caller gives the addresses.  The secret travels in
+ * the body, is wiped here afterwards, and is in no log line.
  */
 #ifndef RMS_TOKEN_FETCH_H
 #define RMS_TOKEN_FETCH_H
 
+#include "conf/proxy.h"
 #include "shm/base/bug.h"
 #include "worker/cloud/addr_set.h"
 #include "worker/cloud/token_reply.h"
@@ -21,7 +22,7 @@ struct token_fetch;
 /* What a request needs.  Borrowed during token_fetch_start(). */
 struct token_request {
 	const char *url;
-	const struct addr_set *addrs; /* of the URL's host */
+	const struct addr_set *addrs; /* of the URL's host, or the proxy's */
 	const char *client_id;
 	const char *secret;
 	const char *scope;
@@ -44,6 +45,21 @@ void token_fetcher_free(struct token_fetcher **f);
 /* Trusted issuers, PEM; a copy is kept.  0 or -ENOMEM. */
 MUST_USE int token_fetcher_ca(struct token_fetcher *f, const void *pem,
 			      size_t len);
+
+/* Pinned issuers of the service (worker/issuers.h), "" for none; copied. */
+void token_fetcher_pins(struct token_fetcher *f, const char *list);
+
+/* The web proxy of the requests to come. */
+struct fetch_proxy {
+	struct conf_proxy way; /* !used: none */
+	char user[256];	       /* "": no credentials */
+	char password[1024];
+};
+/* A copy is kept, and wiped. */
+void token_fetcher_proxy(struct token_fetcher *f, const struct fetch_proxy *p);
+/* Trusted issuers of an https proxy, as token_fetcher_ca(). */
+MUST_USE int token_fetcher_proxy_ca(struct token_fetcher *f, const void *pem,
+				    size_t len);
 
 /*
  * Starts a request; fn is called once, later, unless it is cancelled, and

@@ -44,7 +44,9 @@ client_state_ms(const struct client *c, enum client_state s)
 		return CLIENT_LINGER_MS;
 	case CLIENT_CONNECT: /* all addresses together */
 		return 2 * (uint64_t)(conf->cloud_connect_timeout_ms +
-				      conf->cloud_tls_timeout_ms);
+				      conf->cloud_tls_timeout_ms +
+				      (c->w->way.used ? conf->proxy_timeout_ms
+						      : 0));
 	case CLIENT_RELAY: /* forward.c sets it by what it waits for */
 	case CLIENT_CLOSED:
 		break;
@@ -189,6 +191,11 @@ static const bool client_keeps[REASON_MAX] = {
     [REASON_NO_TENANT] = true,	     [REASON_NO_CREDENTIAL] = true,
     [REASON_NO_TOKEN] = true,	     [REASON_NO_ADDRESS] = true,
     [REASON_NOT_FOUND] = true,	     [REASON_METHOD] = true,
+    [REASON_PROXY_CONNECT] = true,   [REASON_PROXY_CONNECT_SLOW] = true,
+    [REASON_PROXY_TLS] = true,	     [REASON_PROXY_CERT] = true,
+    [REASON_PROXY_AUTH] = true,	     [REASON_PROXY_REFUSED] = true,
+    [REASON_PROXY_BAD_REPLY] = true, [REASON_PROXY_CLOSED] = true,
+    [REASON_PROXY_SLOW] = true,	     [REASON_CLOUD_INSPECTED] = true,
     [REASON_CLOUD_CONNECT] = true,   [REASON_CLOUD_CONNECT_SLOW] = true,
     [REASON_CLOUD_TLS] = true,	     [REASON_CLOUD_CERT] = true,
     [REASON_CLOUD_IO] = true,	     [REASON_CLOUD_CLOSED] = true,

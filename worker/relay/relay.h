@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "conf/conf.h"
+#include "conf/proxy.h"
 #include "shm/base/hash.h"
 #include "shm/base/loop.h"
 #include "shm/ipc.h"
@@ -43,6 +44,13 @@ struct relay_cred {
 	size_t field_len;
 };
 
+/* Issuers as received. */
+struct relay_ca {
+	char *pem; /* owned */
+	size_t len;
+	bool fresh; /* not yet in a context */
+};
+
 struct relay {
 	struct child *c;
 	struct loop *loop;
@@ -64,12 +72,13 @@ struct relay {
 	struct ipc *cloud;
 	struct alog *alog;
 
-	/* the cloud, from tenant_url */
-	SSL_CTX *cloud_ctx;
-	char *cloud_ca; /* PEM, owned */
-	size_t cloud_ca_len;
-	bool cloud_ca_new;    /* not yet in cloud_ctx */
-	uint64_t cloud_epoch; /* another tenant or other issuers: one more */
+	/* the cloud, from tenant_url, and the way to it (way.c) */
+	SSL_CTX *cloud_ctx, *proxy_ctx;
+	struct relay_ca cloud_ca, proxy_ca;
+	struct conf_proxy way;	 /* in use */
+	struct conf_proxy want;	 /* configured: used once its addresses come */
+	uint64_t cloud_epoch;	 /* another tenant, way or issuers: one more */
+	char cloud_issuers[512]; /* the pins that the pool was made with */
 	char tenant_host[256];
 	char tenant_authority[264]; /* Host field: host[:port] */
 	uint16_t tenant_port;

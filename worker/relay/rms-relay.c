@@ -26,6 +26,7 @@
 #include "worker/relay/tls.h"
 #include "worker/relay/tlskey.h"
 #include "worker/relay/upstream.h"
+#include "worker/relay/way.h"
 
 #define RELAY_SWEEP_MS	   1000
 #define RELAY_TRIM_CLIENTS 200 /* some 3 MB */
@@ -98,9 +99,9 @@ relay_token_apply(struct relay *w)
 		relay_cred_set(w, &w->cred[i], &w->tv->slot[i]);
 	if (w->tv->naddr > TOKEN_ADDRS_MAX)
 		w->tv->naddr = 0;
-	/* addresses of another name than the one we verify are of no use */
-	if (strncmp(w->tv->host, w->tenant_host, sizeof(w->tv->host)) != 0)
-		w->tv->naddr = 0;
+	w->tv->host[sizeof(w->tv->host) - 1] = '\0';
+	w->tv->proxy_basic[sizeof(w->tv->proxy_basic) - 1] = '\0';
+	way_on_addresses(w);
 }
 
 void
@@ -245,7 +246,7 @@ relay_take_segment(struct relay *w, struct ipc_msg *m)
 }
 
 static int
-relay_take_ca(struct relay *w, struct ipc_msg *m)
+relay_read_ca(struct relay_ca *ca, struct ipc_msg *m)
 {
 	char *pem;
 	size_t len;
@@ -253,16 +254,21 @@ relay_take_ca(struct relay *w, struct ipc_msg *m)
 
 	if (r != 0)
 		return r;
-	if (w->cloud_ca != NULL && len == w->cloud_ca_len &&
-	    memcmp(pem, w->cloud_ca, len) == 0) {
+	if (ca->pem != NULL && len == ca->len &&
+	    memcmp(pem, ca->pem, len) == 0) {
 		free(pem); /* the same: sessions and context stay */
 		return 0;
 	}
-	free(w->cloud_ca);
-	w->cloud_ca = pem;
-	w->cloud_ca_len = len;
-	w->cloud_ca_new = true;
+	free(ca->pem);
+	*ca = (struct relay_ca){.pem = pem, .len = len, .fresh = true};
 	return 0;
+}
+
+static int
+relay_take_ca(struct relay *w, struct ipc_msg *m)
+{
+	return relay_read_ca(
+	    m->type == IPC_PROXY_CA ? &w->proxy_ca : &w->cloud_ca, m);
 }
 
 static int
@@ -280,6 +286,7 @@ static const struct {
     {IPC_SEGMENT, relay_take_segment}, {IPC_LISTENER, listener_take_fd},
     {IPC_PEER, relay_take_peer},       {IPC_LISTENER_PEM, listener_take_pem},
     {IPC_CLOUD_CA, relay_take_ca},     {IPC_ACCESS_LOG, relay_take_log},
+    {IPC_PROXY_CA, relay_take_ca},
 };
 
 static int
@@ -306,63 +313,6 @@ relay_on_msg(struct child *c, struct ipc_msg *m)
 }
 
 /* ---- configuration ---------------------------------------------------- */
-
-/* Splits tenant_url, which conf/check.c has found well-formed:
- * https://host[:port][/path]. */
-static void
-relay_set_tenant(struct relay *w)
-{
-	const char *url = w->c->conf.tenant_url.s, *p, *slash;
-	struct slice auth, port = {NULL, 0};
-	uint64_t n = 443;
-	size_t host_len;
-
-	w->tenant_host[0] = w->tenant_authority[0] = '\0';
-	w->tenant_path[0] = w->tenant_base[0] = '\0';
-	if (strncmp(url, "https://", 8) != 0)
-		return;
-	p = url + 8;
-	slash = strchrnul(p, '/');
-	auth = (struct slice){p, (size_t)(slash - p)};
-	host_len = auth.len;
-	if (auth.len > 0 && auth.p[0] == '[') {
-		const char *end = memchr(auth.p, ']', auth.len);
-
-		if (end == NULL)
-			return;
-		host_len = (size_t)(end - auth.p) + 1;
-	} else {
-		const char *colon = memchr(auth.p, ':', auth.len);
-
-		if (colon != NULL)
-			host_len = (size_t)(colon - auth.p);
-	}
-	if (host_len + 1 < auth.len)
-		port = (struct slice){auth.p + host_len + 1,
-				      auth.len - host_len - 1};
-	if (port.len > 0 && str_u64(port, 65535, &n) != 0)
-		return;
-	if (str_copy(w->tenant_authority, sizeof(w->tenant_authority), auth) !=
-		0 ||
-	    str_copy(w->tenant_host, sizeof(w->tenant_host),
-		     auth.p[0] == '['
-			 ? (struct slice){auth.p + 1, host_len - 2}
-			 : (struct slice){auth.p, host_len}) != 0 ||
-	    str_copy(w->tenant_base, sizeof(w->tenant_base), slice_of(url)) !=
-		0 ||
-	    str_copy(w->tenant_path, sizeof(w->tenant_path), slice_of(slash)) !=
-		0) {
-		w->tenant_host[0] = '\0';
-		return;
-	}
-	w->tenant_port = (uint16_t)n;
-	n = strlen(w->tenant_base);
-	if (n > 0 && w->tenant_base[n - 1] == '/')
-		w->tenant_base[n - 1] = '\0';
-	n = strlen(w->tenant_path);
-	if (n > 0 && w->tenant_path[n - 1] == '/')
-		w->tenant_path[n - 1] = '\0';
-}
 
 /* A TLS connection is 14 kB in thirty pieces.  When many have gone, what they
  * had lies between pieces that are in use, and free() gives none of it back
@@ -415,33 +365,9 @@ relay_init(struct relay *w)
 }
 
 static int
-relay_set_cloud(struct relay *w)
-{
-	char err[256];
-	int r;
-
-	if (w->cloud_ca == NULL) {
-		log_err("the master gave no issuers for the cloud");
-		return -EINVAL;
-	}
-	if (w->cloud_ca_new) {
-		r = tls_cloud_ctx(w, err, sizeof(err));
-		if (r != 0) {
-			log_err("cloud: %s", err);
-			return r;
-		}
-		w->cloud_ca_new = false;
-		w->cloud_epoch++;
-		upstream_sweep(w, true);
-	}
-	return 0;
-}
-
-static int
 relay_on_conf(struct child *c, bool first)
 {
 	struct relay *w = &relay;
-	char before[sizeof(w->tenant_base)];
 	int r = 0;
 
 	if (w->c == NULL)
@@ -453,21 +379,14 @@ relay_on_conf(struct child *c, bool first)
 	if (r == 0)
 		r = listener_prepare(w);
 	if (r == 0)
-		r = relay_set_cloud(w);
+		r = way_set(w);
 	if (r != 0) {
 		listener_abort(w);
 		return r;
 	}
 	listener_commit(w);
-	memcpy(before, w->tenant_base, sizeof(before));
-	relay_set_tenant(w);
 	w->token_seq = 0; /* host and scheme may have changed */
 	relay_token_refresh(w);
-	if (strcmp(before, w->tenant_base) != 0) {
-		w->cloud_epoch++;
-		upstream_sweep(w, true);
-		tls_cloud_forget();
-	}
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 #include <openssl/x509v3.h>
 
 #include "shm/base/log.h"
+#include "worker/issuers.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/tlskey.h"
 
@@ -29,27 +30,22 @@ static const unsigned char tls_alpn[] = "\x08http/1.1";
 
 /* Per process: one event loop, so one of each will do. */
 static struct {
-	BIO_METHOD *bio;
+	BIO_METHOD *bio, *bio_inner;
 	EVP_CIPHER *aes;
 	struct relay *w;
 	uint64_t tickets_seq;
 	struct tickets_value tickets;
 	SSL_SESSION *cloud_session;
-	char cloud_why[512]; /* of the last certificate that was refused */
+	char issuer[160]; /* of the cloud's last good certificate */
+	char why[768];	  /* of the last certificate that was refused */
+	bool inspection;  /* it looked like that */
 } tls;
 
 /* ---- BIO ------------------------------------------------------------- */
 
 static int
-tls_bio_read(BIO *b, char *data, int len)
+tls_bio_took(BIO *b, ssize_t n)
 {
-	struct wire *x = BIO_get_data(b);
-	ssize_t n;
-
-	BIO_clear_retry_flags(b);
-	if (len <= 0)
-		return 0;
-	n = wire_recv(x, data, (size_t)len);
 	if (n == -EAGAIN) {
 		BIO_set_retry_read(b);
 		return -1;
@@ -60,12 +56,42 @@ tls_bio_read(BIO *b, char *data, int len)
 }
 
 static int
+tls_bio_read(BIO *b, char *data, int len)
+{
+	BIO_clear_retry_flags(b);
+	if (len <= 0)
+		return 0;
+	return tls_bio_took(b, wire_recv(BIO_get_data(b), data, (size_t)len));
+}
+
+static int
 tls_bio_write(BIO *b, const char *data, int len)
 {
 	BIO_clear_retry_flags(b);
 	if (len <= 0)
 		return 0;
 	return wire_put(BIO_get_data(b), data, (size_t)len) == IO_OK ? len : -1;
+}
+
+/* The same for the inner TLS of a tunnel. */
+static int
+tls_bio_read_inner(BIO *b, char *data, int len)
+{
+	BIO_clear_retry_flags(b);
+	if (len <= 0)
+		return 0;
+	return tls_bio_took(
+	    b, wire_recv_inner(BIO_get_data(b), data, (size_t)len));
+}
+
+static int
+tls_bio_write_inner(BIO *b, const char *data, int len)
+{
+	BIO_clear_retry_flags(b);
+	if (len <= 0)
+		return 0;
+	return wire_put_inner(BIO_get_data(b), data, (size_t)len) == IO_OK ? len
+									   : -1;
 }
 
 static long
@@ -78,6 +104,20 @@ tls_bio_ctrl(BIO *b, int cmd, long num UNUSED, void *ptr UNUSED)
 	return 0;
 }
 
+static BIO_METHOD *
+tls_bio_method(const char *name, int (*rd)(BIO *, char *, int),
+	       int (*wr)(BIO *, const char *, int))
+{
+	BIO_METHOD *m =
+	    BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, name);
+
+	if (m == NULL || BIO_meth_set_read(m, rd) != 1 ||
+	    BIO_meth_set_write(m, wr) != 1 ||
+	    BIO_meth_set_ctrl(m, tls_bio_ctrl) != 1)
+		return NULL;
+	return m;
+}
+
 static int
 tls_init(struct relay *w)
 {
@@ -85,21 +125,19 @@ tls_init(struct relay *w)
 		return 0;
 	tls.w = w;
 	tls.aes = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
-	tls.bio = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK,
-			       "rms wire");
-	if (tls.bio == NULL || tls.aes == NULL ||
-	    BIO_meth_set_read(tls.bio, tls_bio_read) != 1 ||
-	    BIO_meth_set_write(tls.bio, tls_bio_write) != 1 ||
-	    BIO_meth_set_ctrl(tls.bio, tls_bio_ctrl) != 1)
+	tls.bio = tls_bio_method("rms wire", tls_bio_read, tls_bio_write);
+	tls.bio_inner = tls_bio_method("rms tunnel", tls_bio_read_inner,
+				       tls_bio_write_inner);
+	if (tls.bio == NULL || tls.bio_inner == NULL || tls.aes == NULL)
 		return -ENOMEM;
 	return tlskey_init(w);
 }
 
-SSL *
-tls_new(SSL_CTX *ctx, struct wire *x, bool server)
+static SSL *
+tls_new_on(SSL_CTX *ctx, BIO_METHOD *method, struct wire *x)
 {
 	SSL *ssl = SSL_new(ctx);
-	BIO *b = BIO_new(tls.bio);
+	BIO *b = BIO_new(method);
 
 	if (ssl == NULL || b == NULL) {
 		SSL_free(ssl);
@@ -109,6 +147,26 @@ tls_new(SSL_CTX *ctx, struct wire *x, bool server)
 	BIO_set_data(b, x);
 	BIO_set_init(b, 1);
 	SSL_set_bio(ssl, b, b); /* takes b once */
+	return ssl;
+}
+
+SSL *
+tls_new_inner(SSL_CTX *ctx, struct wire *x)
+{
+	SSL *ssl = tls_new_on(ctx, tls.bio_inner, x);
+
+	if (ssl != NULL)
+		SSL_set_connect_state(ssl);
+	return ssl;
+}
+
+SSL *
+tls_new(SSL_CTX *ctx, struct wire *x, bool server)
+{
+	SSL *ssl = tls_new_on(ctx, tls.bio, x);
+
+	if (ssl == NULL)
+		return NULL;
 	if (server) {
 		SSL_set_accept_state(ssl);
 		SSL_set_mode(ssl, SSL_MODE_ASYNC);
@@ -370,31 +428,48 @@ tls_on_session(SSL *ssl, SSL_SESSION *s)
 	if (SSL_get_SSL_CTX(ssl) != tls.w->cloud_ctx ||
 	    (name != NULL && strcmp(name, tls.w->tenant_host) != 0))
 		return 0;
+	/* A copy: a connection that ends without close_notify, as idle ones
+	 * often do, makes OpenSSL mark its own session as not resumable. */
+	s = SSL_SESSION_dup(s);
+	if (s == NULL)
+		return 0;
 	SSL_SESSION_free(tls.cloud_session);
 	tls.cloud_session = s;
-	return 1; /* the reference is ours now */
+	return 0; /* the reference to the other one is not ours */
+}
+
+static void
+tls_refuse(X509_STORE_CTX *store, const char *pins, const char *host)
+{
+	tls.inspection = issuers_explain(pins, tls.issuer, host, store, tls.why,
+					 sizeof(tls.why));
 }
 
 static int
 tls_on_verify(int ok, X509_STORE_CTX *store)
 {
-	char subject[160] = "?", issuer[160] = "?";
-	X509 *cert;
+	const char *pins = tls.w->c->conf.cloud_issuers.s;
 
-	if (ok)
-		return 1;
-	cert = X509_STORE_CTX_get_current_cert(store);
-	if (cert != NULL) {
-		X509_NAME_oneline(X509_get_subject_name(cert), subject,
-				  (int)sizeof(subject));
-		X509_NAME_oneline(X509_get_issuer_name(cert), issuer,
-				  (int)sizeof(issuer));
+	/* depth 0 comes last, when all else has been found good */
+	if (ok && X509_STORE_CTX_get_error_depth(store) == 0 &&
+	    !issuers_allow(pins, store)) {
+		X509_STORE_CTX_set_error(store,
+					 X509_V_ERR_APPLICATION_VERIFICATION);
+		ok = 0;
 	}
-	snprintf(tls.cloud_why, sizeof(tls.cloud_why),
-		 "%s (certificate of %s, issued by %s)",
-		 X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)),
-		 subject, issuer);
-	return 0;
+	if (!ok)
+		tls_refuse(store, pins, tls.w->tenant_host);
+	return ok;
+}
+
+static int
+tls_on_verify_proxy(int ok, X509_STORE_CTX *store)
+{
+	if (!ok)
+		(void)issuers_explain("", "one of proxy_ca_file",
+				      tls.w->way.host, store, tls.why,
+				      sizeof(tls.why));
+	return ok;
 }
 
 static int
@@ -423,22 +498,34 @@ tls_cloud_forget(void)
 	tls.cloud_session = NULL;
 }
 
-int
-tls_cloud_ctx(struct relay *w, char *err, size_t err_size)
+static SSL_CTX *
+tls_client_ctx(struct relay *w, const char *pem, size_t len, const char *name,
+	       char *err, size_t err_size)
 {
 	SSL_CTX *ctx;
 
 	if (tls_init(w) != 0 ||
 	    (ctx = SSL_CTX_new(TLS_client_method())) == NULL) {
 		snprintf(err, err_size, "out of memory");
-		return -ENOMEM;
+		return NULL;
 	}
 	tls_common(ctx);
-	if (tls_load_issuers(ctx, w->cloud_ca, w->cloud_ca_len) == 0) {
-		snprintf(err, err_size, "cloud_ca_file holds no certificate");
+	if (tls_load_issuers(ctx, pem, len) == 0) {
+		snprintf(err, err_size, "%s holds no certificate", name);
 		SSL_CTX_free(ctx);
-		return -EINVAL;
+		return NULL;
 	}
+	return ctx;
+}
+
+int
+tls_cloud_ctx(struct relay *w, char *err, size_t err_size)
+{
+	SSL_CTX *ctx = tls_client_ctx(w, w->cloud_ca.pem, w->cloud_ca.len,
+				      "cloud_ca_file", err, err_size);
+
+	if (ctx == NULL)
+		return -EINVAL;
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, tls_on_verify);
 	SSL_CTX_set_session_cache_mode(
 	    ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
@@ -450,37 +537,78 @@ tls_cloud_ctx(struct relay *w, char *err, size_t err_size)
 }
 
 int
-tls_cloud_start(struct relay *w, SSL *ssl)
+tls_proxy_ctx(struct relay *w, char *err, size_t err_size)
 {
-	X509_VERIFY_PARAM *vp = SSL_get0_param(ssl);
+	SSL_CTX *ctx = tls_client_ctx(w, w->proxy_ca.pem, w->proxy_ca.len,
+				      "proxy_ca_file", err, err_size);
 
-	tls.cloud_why[0] = '\0';
-	/* an address literal: no SNI (RFC 6066 3), verified as an address */
-	if (X509_VERIFY_PARAM_set1_ip_asc(vp, w->tenant_host) == 1)
-		goto session;
-	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	if (SSL_set_tlsext_host_name(ssl, w->tenant_host) != 1 ||
-	    SSL_set1_host(ssl, w->tenant_host) != 1)
-		return -ENOMEM;
-session:
-	if (tls.cloud_session != NULL &&
-	    SSL_SESSION_is_resumable(tls.cloud_session))
-		SSL_set_session(ssl, tls.cloud_session);
+	if (ctx == NULL)
+		return -EINVAL;
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, tls_on_verify_proxy);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_free(w->proxy_ctx);
+	w->proxy_ctx = ctx;
 	return 0;
 }
 
-bool
-tls_cloud_error(SSL *ssl, char *why, size_t size)
+static int
+tls_name(SSL *ssl, const char *host)
+{
+	tls.why[0] = '\0';
+	tls.inspection = false;
+	/* an address literal: no SNI (RFC 6066 3), verified as an address */
+	if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1)
+		return 0;
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (SSL_set_tlsext_host_name(ssl, host) != 1 ||
+	    SSL_set1_host(ssl, host) != 1)
+		return -ENOMEM;
+	return 0;
+}
+
+int
+tls_proxy_start(struct relay *w, SSL *ssl)
+{
+	return tls_name(ssl, w->way.host);
+}
+
+int
+tls_cloud_start(struct relay *w, SSL *ssl)
+{
+	int r = tls_name(ssl, w->tenant_host);
+
+	if (r == 0 && tls.cloud_session != NULL &&
+	    SSL_SESSION_is_resumable(tls.cloud_session))
+		SSL_set_session(ssl, tls.cloud_session);
+	return r;
+}
+
+void
+tls_cloud_done(SSL *ssl)
+{
+	X509 *cert;
+
+	if (SSL_session_reused(ssl))
+		return;
+	cert = SSL_get0_peer_certificate(ssl);
+	if (cert != NULL)
+		issuers_name(cert, tls.issuer, sizeof(tls.issuer));
+}
+
+enum tls_fault
+tls_error(SSL *ssl, char *why, size_t size)
 {
 	unsigned long e = ERR_peek_last_error();
 	bool cert = SSL_get_verify_result(ssl) != X509_V_OK;
 
-	if (cert && tls.cloud_why[0] != '\0')
-		snprintf(why, size, "%s", tls.cloud_why);
+	if (cert && tls.why[0] != '\0')
+		snprintf(why, size, "%s", tls.why);
 	else if (e != 0)
 		snprintf(why, size, "%s", ERR_reason_error_string(e));
 	else
 		snprintf(why, size, "connection closed in the handshake");
 	ERR_clear_error();
-	return cert;
+	if (!cert)
+		return TLS_FAULT_OTHER;
+	return tls.inspection ? TLS_FAULT_INSPECTION : TLS_FAULT_CERT;
 }

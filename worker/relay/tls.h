@@ -38,9 +38,13 @@ size_t tls_binding_at(struct slice pem, size_t place,
 
 /* Context towards the cloud from w->cloud_ca. */
 MUST_USE int tls_cloud_ctx(struct relay *w, char *err, size_t err_size);
+/* Context towards an https web proxy from w->proxy_ca. */
+MUST_USE int tls_proxy_ctx(struct relay *w, char *err, size_t err_size);
 
 /* An SSL on x, with its BIO.  NULL without memory. */
 MUST_USE SSL *tls_new(SSL_CTX *ctx, struct wire *x, bool server);
+/* A client's SSL that x's present one (or its plain bytes) is to carry. */
+MUST_USE SSL *tls_new_inner(SSL_CTX *ctx, struct wire *x);
 /* Ends a handshake that waits for the keeper, then frees. */
 void tls_free(SSL **ssl, struct wire *x);
 
@@ -52,12 +56,25 @@ void tls_cloud_forget(void);
 /* Before the handshake with the cloud: name to send and to verify, and the
  * session to resume. */
 MUST_USE int tls_cloud_start(struct relay *w, SSL *ssl);
-/* After a failed one: what was wrong, for log and event.  True when it was
- * the certificate. */
-bool tls_cloud_error(SSL *ssl, char *why, size_t size);
+/* The same with the web proxy: its name, and no session. */
+MUST_USE int tls_proxy_start(struct relay *w, SSL *ssl);
+/* It is finished: remembers the issuer, for tls_error(). */
+void tls_cloud_done(SSL *ssl);
+
+enum tls_fault {
+	TLS_FAULT_OTHER,
+	TLS_FAULT_CERT,
+	/* the certificate, by an issuer that is not the cloud's: somebody
+	 * in between opens the TLS */
+	TLS_FAULT_INSPECTION,
+};
+/* After a failed one: what was wrong, for log and event. */
+enum tls_fault tls_error(SSL *ssl, char *why, size_t size);
 
 /* in wire.c, for the BIO */
 ssize_t wire_recv(struct wire *x, char *data, size_t size);
 enum io_result wire_put(struct wire *x, const char *data, size_t len);
+ssize_t wire_recv_inner(struct wire *x, char *data, size_t size);
+enum io_result wire_put_inner(struct wire *x, const char *data, size_t len);
 
 #endif

@@ -19,6 +19,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "worker/relay/client.h"
+#include "worker/relay/proxy.h"
 #include "worker/relay/tls.h"
 
 static void upstream_on_event(void *arg);
@@ -188,12 +189,14 @@ static void
 upstream_sockaddr(const struct relay *w, const struct token_addr *a,
 		  struct sockaddr_storage *ss, socklen_t *len_r)
 {
+	uint16_t port = w->way.used ? w->way.port : w->tenant_port;
+
 	memset(ss, 0, sizeof(*ss));
 	if (a->family == 6) {
 		struct sockaddr_in6 *s6 = (void *)ss;
 
 		s6->sin6_family = AF_INET6;
-		s6->sin6_port = htons(w->tenant_port);
+		s6->sin6_port = htons(port);
 		s6->sin6_scope_id = a->scope;
 		memcpy(&s6->sin6_addr, a->bytes, 16);
 		*len_r = sizeof(*s6);
@@ -201,7 +204,7 @@ upstream_sockaddr(const struct relay *w, const struct token_addr *a,
 		struct sockaddr_in *s4 = (void *)ss;
 
 		s4->sin_family = AF_INET;
-		s4->sin_port = htons(w->tenant_port);
+		s4->sin_port = htons(port);
 		memcpy(&s4->sin_addr, a->bytes, 4);
 		*len_r = sizeof(*s4);
 	}
@@ -213,9 +216,10 @@ upstream_address_text(struct upstream *u, const struct token_addr *a)
 	char t[INET6_ADDRSTRLEN] = "?";
 
 	inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, t, sizeof(t));
-	snprintf(u->address, sizeof(u->address),
-		 a->family == 6 ? "[%s]:%u" : "%s:%u", t,
-		 (unsigned)u->w->tenant_port);
+	snprintf(
+	    u->address, sizeof(u->address),
+	    a->family == 6 ? "[%s]:%u" : "%s:%u", t,
+	    (unsigned)(u->w->way.used ? u->w->way.port : u->w->tenant_port));
 }
 
 /* One event per outage and relay, and one when it is over. */
@@ -232,30 +236,74 @@ upstream_tell(struct relay *w, uint32_t event, const char *why)
 	child_event(w->c, &e);
 }
 
+/* The event that tells of a failure. */
+static uint32_t
+upstream_event(enum reason why)
+{
+	if (why == REASON_CLOUD_INSPECTED)
+		return 3112;
+	if (why == REASON_CLOUD_CERT)
+		return 3106;
+	if (why == REASON_PROXY_AUTH)
+		return 3110;
+	return why >= REASON_PROXY_CONNECT && why <= REASON_PROXY_SLOW ? 3111
+								       : 3107;
+}
+
+/* Would another address give another answer? */
+static bool
+upstream_is_final(enum reason why)
+{
+	return why == REASON_CLOUD_CERT || why == REASON_CLOUD_INSPECTED ||
+	       why == REASON_PROXY_CERT || why == REASON_PROXY_AUTH;
+}
+
 /* This address did not do; another, or the end. */
 static void
 upstream_failed(struct upstream *u, enum reason why, const char *detail)
 {
 	struct relay *w = u->w;
 	struct client *c = u->client;
-	char text[640];
+	char text[1024];
 
-	snprintf(text, sizeof(text), "%s: %s", u->address, detail);
+	if (u->proxied)
+		snprintf(text, sizeof(text), "web proxy %.100s (%s): %s",
+			 w->way.host, u->address, detail);
+	else
+		snprintf(text, sizeof(text), "%s: %s", u->address, detail);
 	log_debug("cloud: %s: %s", reason_row(why)->name, text);
 	wire_fini(&u->wire);
 	if (u->addr_serial == w->tv->addr_serial &&
-	    ++u->addr_tried < w->tv->naddr && why != REASON_CLOUD_CERT) {
+	    ++u->addr_tried < w->tv->naddr && !upstream_is_final(why) &&
+	    u->epoch == w->cloud_epoch) {
 		u->addr_index = (u->addr_index + 1) % w->tv->naddr;
 		upstream_attempt(u);
 		return;
 	}
 	stat_add(w->row, STAT_up_failed, 1);
-	upstream_tell(w, why == REASON_CLOUD_CERT ? 3106 : 3107, text);
+	upstream_tell(w, upstream_event(why), text);
 	upstream_end(u);
 	if (c != NULL) {
 		c->x->up = NULL;
 		forward_on_failed(c, why, text);
 	}
+}
+
+/* What the socket carries first. */
+static int
+upstream_wire(struct upstream *u, int fd)
+{
+	struct relay *w = u->w;
+	SSL_CTX *ctx = w->cloud_ctx;
+	int r;
+
+	if (u->proxied)
+		ctx = w->way.tls ? w->proxy_ctx : NULL;
+	r = wire_init(&u->wire, w, fd, ctx, false, upstream_on_event, u);
+	if (r != 0 || ctx == NULL)
+		return r;
+	return u->proxied ? tls_proxy_start(w, u->wire.ssl)
+			  : tls_cloud_start(w, u->wire.ssl);
 }
 
 static void
@@ -266,13 +314,20 @@ upstream_attempt(struct upstream *u)
 	struct sockaddr_storage ss;
 	socklen_t len;
 	int fd, one = 1;
+	enum reason why =
+	    u->proxied ? REASON_PROXY_CONNECT : REASON_CLOUD_CONNECT;
 
+	if (u->block != NULL)
+		relay_block_give(w, u->block);
+	u->block = NULL;
+	u->rpos = u->wpos = 0;
+	u->scan = (struct http_scan){0};
 	upstream_address_text(u, a);
 	upstream_sockaddr(w, a, &ss, &len);
 	fd =
 	    socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0) {
-		upstream_failed(u, REASON_CLOUD_CONNECT, strerror(errno));
+		upstream_failed(u, why, strerror(errno));
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -281,13 +336,11 @@ upstream_attempt(struct upstream *u)
 		int e = errno;
 
 		close(fd);
-		upstream_failed(u, REASON_CLOUD_CONNECT, strerror(e));
+		upstream_failed(u, why, strerror(e));
 		return;
 	}
 	u->state = UP_CONNECT;
-	if (wire_init(&u->wire, w, fd, w->cloud_ctx, false, upstream_on_event,
-		      u) != 0 ||
-	    tls_cloud_start(w, u->wire.ssl) != 0) {
+	if (upstream_wire(u, fd) != 0) {
 		upstream_failed(u, REASON_NOMEM, "out of memory");
 		return;
 	}
@@ -328,6 +381,7 @@ upstream_get(struct client *c, bool fresh)
 	c->x->up = u;
 	u->t_begin = clock_turn_ns();
 	u->epoch = w->cloud_epoch;
+	u->proxied = w->way.used;
 	u->addr_serial = w->tv->addr_serial;
 	u->addr_index = w->next_addr++ % w->tv->naddr;
 	upstream_attempt(u);
@@ -345,17 +399,76 @@ upstream_cancel(struct client *c)
 static void
 upstream_run_connect(struct upstream *u)
 {
+	const struct conf *conf = &u->w->c->conf;
 	int err = 0;
 	socklen_t len = sizeof(err);
 
 	if (getsockopt(u->wire.fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
 		err = errno;
 	if (err != 0) {
-		upstream_failed(u, REASON_CLOUD_CONNECT, strerror(err));
+		upstream_failed(
+		    u, u->proxied ? REASON_PROXY_CONNECT : REASON_CLOUD_CONNECT,
+		    strerror(err));
+		return;
+	}
+	u->state = u->proxied ? UP_PROXY_TLS : UP_TLS;
+	loop_timer_set(u->timer, (uint64_t)conf->cloud_tls_timeout_ms);
+}
+
+/* The TLS with the proxy is finished, or there is none. */
+static void
+upstream_run_proxy_tls(struct upstream *u)
+{
+	enum io_result r = wire_handshake(&u->wire);
+	enum tls_fault fault;
+	char why[768];
+
+	if (r == IO_AGAIN)
+		return;
+	if (r != IO_OK) {
+		fault = tls_error(u->wire.ssl, why, sizeof(why));
+		upstream_failed(u,
+				fault == TLS_FAULT_OTHER ? REASON_PROXY_TLS
+							 : REASON_PROXY_CERT,
+				why);
+		return;
+	}
+	u->state = UP_PROXY;
+	loop_timer_set(u->timer, (uint64_t)u->w->c->conf.proxy_timeout_ms);
+	if (proxy_ask(u) != IO_OK)
+		upstream_failed(u, REASON_PROXY_CLOSED,
+				"the connection broke before CONNECT was out");
+}
+
+static void
+upstream_run_proxy(struct upstream *u)
+{
+	enum reason why = REASON_PROXY_CLOSED;
+	char text[512];
+	enum io_result r = proxy_run(u, &why, text, sizeof(text));
+
+	if (r == IO_AGAIN)
+		return;
+	if (r != IO_OK) {
+		upstream_failed(u, why, text);
 		return;
 	}
 	u->state = UP_TLS;
 	loop_timer_set(u->timer, (uint64_t)u->w->c->conf.cloud_tls_timeout_ms);
+}
+
+static enum reason
+upstream_tls_reason(enum tls_fault fault)
+{
+	switch (fault) {
+	case TLS_FAULT_CERT:
+		return REASON_CLOUD_CERT;
+	case TLS_FAULT_INSPECTION:
+		return REASON_CLOUD_INSPECTED;
+	case TLS_FAULT_OTHER:
+		break;
+	}
+	return REASON_CLOUD_TLS;
 }
 
 static void
@@ -363,15 +476,14 @@ upstream_run_tls(struct upstream *u)
 {
 	enum io_result r = wire_handshake(&u->wire);
 	struct client *c = u->client;
-	char why[512];
+	enum tls_fault fault;
+	char why[768];
 
 	if (r == IO_AGAIN)
 		return;
 	if (r != IO_OK) {
-		bool cert = tls_cloud_error(u->wire.ssl, why, sizeof(why));
-
-		upstream_failed(u, cert ? REASON_CLOUD_CERT : REASON_CLOUD_TLS,
-				why);
+		fault = tls_error(u->wire.ssl, why, sizeof(why));
+		upstream_failed(u, upstream_tls_reason(fault), why);
 		return;
 	}
 	loop_timer_set(u->timer, 0);
@@ -385,6 +497,7 @@ upstream_run_tls(struct upstream *u)
 	}
 	if (SSL_session_reused(u->wire.ssl))
 		stat_add(u->w->row, STAT_up_tls_resumed, 1);
+	tls_cloud_done(u->wire.ssl);
 	upstream_tell(u->w, 1104, u->address);
 	upstream_use(u, c, false);
 }
@@ -404,6 +517,10 @@ upstream_on_event(void *arg)
 
 	if (u->state == UP_CONNECT)
 		upstream_run_connect(u);
+	if (u->state == UP_PROXY_TLS)
+		upstream_run_proxy_tls(u);
+	if (u->state == UP_PROXY)
+		upstream_run_proxy(u);
 	if (u->state == UP_TLS)
 		upstream_run_tls(u);
 	else if (u->state == UP_BUSY && u->client != NULL)
@@ -418,7 +535,18 @@ upstream_on_timer(void *arg)
 	struct upstream *u = arg;
 
 	if (u->state == UP_CONNECT)
-		upstream_failed(u, REASON_CLOUD_CONNECT_SLOW, "no answer");
+		upstream_failed(u,
+				u->proxied ? REASON_PROXY_CONNECT_SLOW
+					   : REASON_CLOUD_CONNECT_SLOW,
+				"no answer");
+	else if (u->state == UP_PROXY_TLS)
+		upstream_failed(u, REASON_PROXY_TLS,
+				"the handshake took too long");
+	else if (u->state == UP_PROXY)
+		upstream_failed(u, REASON_PROXY_SLOW,
+				u->wpos == 0 ? "no answer to CONNECT"
+					     : "its answer to CONNECT does "
+					       "not end");
 	else if (u->state == UP_TLS)
 		upstream_failed(u, REASON_CLOUD_TLS,
 				"the handshake took too long");

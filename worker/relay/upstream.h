@@ -19,7 +19,9 @@ struct client;
 struct relay;
 
 enum upstream_state {
-	UP_CONNECT,
+	UP_CONNECT,   /* to the cloud, or to the web proxy */
+	UP_PROXY_TLS, /* with an https proxy */
+	UP_PROXY,     /* CONNECT is sent */
 	UP_TLS,
 	UP_BUSY, /* carries a request of ->client */
 	UP_IDLE, /* in the pool */
@@ -32,13 +34,14 @@ struct upstream {
 	struct client *client;
 	struct wire wire;
 	enum upstream_state state;
-	struct loop_timer *timer; /* connect and handshake only */
+	struct loop_timer *timer; /* until UP_BUSY only */
 	struct loop_cell cell;
 	uint64_t t_begin, t_idle; /* CLOCK_MONOTONIC */
 	uint64_t epoch;		  /* of the relay, when it was begun */
+	bool proxied;		  /* through w->way */
 	uint64_t addr_serial;
 	size_t addr_index, addr_tried;
-	char address[64];
+	char address[64]; /* that it is connected to */
 	unsigned uses;
 	bool reused;   /* came from the pool for this request */
 	bool got_byte; /* of the present reply */

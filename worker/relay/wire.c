@@ -63,20 +63,59 @@ wire_drop_output(struct wire *x)
 	}
 }
 
+/* close_notify: of the TLS, then of what carries it. */
+static void
+wire_say_end(struct wire *x)
+{
+	SSL *ssl[2] = {x->handshaken ? x->ssl : NULL, x->outer};
+
+	for (size_t i = 0; i < 2; i++) {
+		if (ssl[i] == NULL ||
+		    (SSL_get_shutdown(ssl[i]) & SSL_SENT_SHUTDOWN) != 0)
+			continue;
+		ERR_clear_error();
+		SSL_shutdown(ssl[i]);
+	}
+}
+
+int
+wire_tunnel(struct wire *x, SSL_CTX *ctx, const char *early, size_t early_len)
+{
+	SSL *ssl;
+
+	BUG_ON(x->outer != NULL || x->early != NULL || !x->handshaken);
+	if (early_len > 0) {
+		x->early = malloc(early_len);
+		if (x->early == NULL)
+			return -ENOMEM;
+		memcpy(x->early, early, early_len);
+		x->early_len = early_len;
+	}
+	ssl = tls_new_inner(ctx, x);
+	if (ssl == NULL)
+		return -ENOMEM;
+	x->outer = x->ssl;
+	x->ssl = ssl;
+	x->handshaken = false;
+	return 0;
+}
+
 void
 wire_fini(struct wire *x)
 {
 	if (x->ssl != NULL) {
-		if (x->handshaken && !x->failed && !x->mute &&
-		    x->pend_len == 0 &&
-		    (SSL_get_shutdown(x->ssl) & SSL_SENT_SHUTDOWN) == 0) {
-			ERR_clear_error();
-			SSL_shutdown(x->ssl);
+		if (!x->failed && !x->mute && x->pend_len == 0) {
+			wire_say_end(x);
 			if (wire_flush(x) == IO_FAIL)
 				x->failed = true;
 		}
 		tls_free(&x->ssl, x);
+		SSL_free(x->outer);
+		x->outer = NULL;
 	}
+	free(x->early);
+	x->early = NULL;
+	x->early_len = 0;
 	wire_drop_output(x);
 	if (x->ev != NULL)
 		event_free(x->ev);
@@ -263,6 +302,51 @@ wire_write_last(struct wire *x, const void *data, size_t len)
 	return r;
 }
 
+/* What carries the inner TLS of a tunnel: bytes, 0 at its end, or -errno. */
+ssize_t
+wire_recv_inner(struct wire *x, char *data, size_t size)
+{
+	size_t n = MIN(size, x->early_len);
+
+	if (n > 0) {
+		memcpy(data, x->early + x->early_off, n);
+		x->early_off += n;
+		x->early_len -= n;
+		return (ssize_t)n;
+	}
+	if (x->outer == NULL)
+		return wire_recv(x, data, size);
+	if (SSL_read_ex(x->outer, data, size, &n) == 1)
+		return (ssize_t)n;
+	switch (SSL_get_error(x->outer, 0)) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		return -EAGAIN;
+	case SSL_ERROR_ZERO_RETURN:
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
+enum io_result
+wire_put_inner(struct wire *x, const char *data, size_t len)
+{
+	if (x->outer == NULL)
+		return wire_put(x, data, len);
+	/* the output BIO takes everything, as for wire_write() */
+	return SSL_write(x->outer, data, (int)len) == (int)len ? IO_OK
+							       : IO_FAIL;
+}
+
+/* Bytes that no event of the socket will tell of. */
+static bool
+wire_has_pending(const struct wire *x)
+{
+	return SSL_has_pending(x->ssl) || x->early_len > 0 ||
+	       (x->outer != NULL && SSL_has_pending(x->outer));
+}
+
 /* recv() that notices when the kernel has no more. */
 ssize_t
 wire_recv(struct wire *x, char *data, size_t size)
@@ -296,7 +380,7 @@ wire_read_tls(struct wire *x, void *data, size_t size, size_t *n_r)
 		return IO_EOF;
 	/* Nothing in the kernel and nothing decrypted: SSL_read would take a
 	 * buffer, look, and give it back to say so. */
-	if (!x->readable && !SSL_has_pending(x->ssl))
+	if (!x->readable && !wire_has_pending(x))
 		return IO_AGAIN;
 	wire_forget_errors();
 	ok = SSL_read_ex(x->ssl, data, size, n_r);
@@ -375,11 +459,8 @@ wire_shutdown(struct wire *x)
 {
 	if (x->failed || x->mute || x->fd < 0 || x->shut)
 		return;
-	if (x->ssl != NULL && x->handshaken &&
-	    (SSL_get_shutdown(x->ssl) & SSL_SENT_SHUTDOWN) == 0) {
-		ERR_clear_error();
-		SSL_shutdown(x->ssl);
-	}
+	if (x->ssl != NULL)
+		wire_say_end(x);
 	if (wire_flush(x) == IO_OK && x->pend_len == 0) {
 		shutdown(x->fd, SHUT_WR);
 		x->shut = true;

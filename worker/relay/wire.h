@@ -32,6 +32,11 @@ struct wire {
 	struct relay *w;
 	int fd; /* -1: closed */
 	SSL *ssl;
+	/* A tunnel through a web proxy: what carries the ssl, NULL when that
+	 * is the socket; and bytes of it that came with the proxy's answer. */
+	SSL *outer;
+	char *early;
+	size_t early_len, early_off;
 	struct event *ev;
 	/* The peer may have bytes for us, or room for ours. */
 	void (*on_event)(void *arg);
@@ -59,6 +64,14 @@ MUST_USE int wire_init(struct wire *x, struct relay *w, int fd, SSL_CTX *ctx,
 		       bool server, void (*on_event)(void *), void *arg);
 /* Sends close_notify when that can be done at once, closes, frees. */
 void wire_fini(struct wire *x);
+
+/*
+ * What was read and written so far becomes the carrier of another TLS, whose
+ * handshake is next.  early: its first bytes, which were read already; copied.
+ * 0 or -ENOMEM.
+ */
+MUST_USE int wire_tunnel(struct wire *x, SSL_CTX *ctx, const char *early,
+			 size_t early_len);
 
 /* IO_OK when finished; IO_AGAIN also while the keeper signs. */
 enum io_result wire_handshake(struct wire *x);

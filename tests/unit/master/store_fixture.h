@@ -111,8 +111,8 @@ fx_set(const char *name, const char *text)
 static inline int
 fx_cred(const char *name, const char *client_id, const char *secret)
 {
-	return store_cred_put(fx, name, client_id, slice_of(secret), &fx_who,
-			      fx_err);
+	return store_cred_put(fx, CRED_CLOUD, name, client_id, slice_of(secret),
+			      &fx_who, fx_err);
 }
 
 static inline void

@@ -164,7 +164,7 @@ forgetting_makes_way_for_a_new_key(void **state)
 			    "remove credential super: client id \"id-2\"");
 	assert_non_null(strstr(h[0].author, "--forget-credentials"));
 	/* Given again, they open. */
-	assert_int_equal(store_cred_put(m.store, "default", "id-3",
+	assert_int_equal(store_cred_put(m.store, CRED_CLOUD, "default", "id-3",
 					slice_of("other"), &fx_who, fx_err),
 			 0);
 	master_state_close(&m);

@@ -173,9 +173,9 @@ bad_input_is_refused(void **state)
 	assert_int_equal(fx_cred("a", "id", SECRET "\n"), -EINVAL);
 	fx_says("line break");
 	assert_null(strstr(fx_err, "plain-text"));
-	assert_int_equal(
-	    store_cred_put(fx, "a", "id", SLICE_LIT("a\0b"), &fx_who, fx_err),
-	    -EINVAL);
+	assert_int_equal(store_cred_put(fx, CRED_CLOUD, "a", "id",
+					SLICE_LIT("a\0b"), &fx_who, fx_err),
+			 -EINVAL);
 	assert_int_equal(store_generation(fx), 0);
 }
 

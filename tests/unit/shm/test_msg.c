@@ -226,9 +226,10 @@ authentication_comes_back(void **state)
 static void
 lists_come_back(void **state)
 {
-	static struct msg_creds in = {2,
-				      {{1, "tenant", "client-1", "hunter2"},
-				       {9, "super", "client-9", ""}}};
+	static struct msg_creds in = {
+	    2,
+	    {{1, CRED_CLOUD, "tenant", "client-1", "hunter2"},
+	     {9, CRED_PROXY, "super", "client-9", ""}}};
 	static struct msg_cloud_status st = {
 	    .n = 1,
 	    .cred = {{4, 2, 3000, 60, "400 invalid_client"}},
@@ -271,7 +272,9 @@ the_largest_lists_fit_their_message(void **state)
 static void
 a_secret_that_was_refused_is_wiped(void **state)
 {
-	static struct msg_creds in = {1, {{1, "n", "c", "hunter2"}}}, out;
+	static struct msg_creds in = {1,
+				      {{1, CRED_PROXY, "n", "c", "hunter2"}}},
+				out;
 	static const struct msg_creds zero;
 	size_t n = msg_creds_pack(&in, body, sizeof(body));
 
@@ -388,11 +391,14 @@ bodies_that_lie_about_their_lengths_are_refused(void **state)
 	body[0] = MSG_CREDS_MAX + 1;
 	assert_int_equal(msg_creds_unpack(&creds, body, 64), -EPROTO);
 	/* A NUL inside of a text that is copied. */
-	memcpy(body, "\1\0\0\0\7\0\0\0\3\0\0\0a\0b\0\0\0\0\0\0\0\0", 23);
-	assert_int_equal(msg_creds_unpack(&creds, body, 23), -EPROTO);
-	body[13] = 'x';
-	assert_int_equal(msg_creds_unpack(&creds, body, 23), 0);
+	memcpy(body, "\1\0\0\0\7\0\0\0\0\0\0\0\3\0\0\0a\0b\0\0\0\0\0\0\0\0",
+	       27);
+	assert_int_equal(msg_creds_unpack(&creds, body, 27), -EPROTO);
+	body[17] = 'x';
+	assert_int_equal(msg_creds_unpack(&creds, body, 27), 0);
 	assert_string_equal(creds.cred[0].name, "axb");
+	body[8] = CRED_KIND_MAX;
+	assert_int_equal(msg_creds_unpack(&creds, body, 27), -EPROTO);
 }
 
 static void

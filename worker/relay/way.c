@@ -1,0 +1,175 @@
+/*
+ * Purpose: where the cloud is, and how one gets there.
+ *
+ * Runs in: relay.
+ * Trusts:  the configuration; the cloud agent for addresses.
+ * Touches: the TLS contexts towards cloud and proxy, the pool.
+ * Failure: a line; the old state stays.
+ */
+#include "worker/relay/way.h"
+
+#include <errno.h>
+
+#include "shm/base/log.h"
+#include "worker/relay/relay.h"
+#include "worker/relay/tls.h"
+#include "worker/relay/upstream.h"
+
+/* Splits tenant_url, which conf/check.c has found well-formed:
+ * https://host[:port][/path]. */
+static void
+way_set_tenant(struct relay *w)
+{
+	const char *url = w->c->conf.tenant_url.s, *p, *slash;
+	struct slice auth, port = {NULL, 0};
+	uint64_t n = 443;
+	size_t host_len;
+
+	w->tenant_host[0] = w->tenant_authority[0] = '\0';
+	w->tenant_path[0] = w->tenant_base[0] = '\0';
+	if (strncmp(url, "https://", 8) != 0)
+		return;
+	p = url + 8;
+	slash = strchrnul(p, '/');
+	auth = (struct slice){p, (size_t)(slash - p)};
+	host_len = auth.len;
+	if (auth.len > 0 && auth.p[0] == '[') {
+		const char *end = memchr(auth.p, ']', auth.len);
+
+		if (end == NULL)
+			return;
+		host_len = (size_t)(end - auth.p) + 1;
+	} else {
+		const char *colon = memchr(auth.p, ':', auth.len);
+
+		if (colon != NULL)
+			host_len = (size_t)(colon - auth.p);
+	}
+	if (host_len + 1 < auth.len)
+		port = (struct slice){auth.p + host_len + 1,
+				      auth.len - host_len - 1};
+	if (port.len > 0 && str_u64(port, 65535, &n) != 0)
+		return;
+	if (str_copy(w->tenant_authority, sizeof(w->tenant_authority), auth) !=
+		0 ||
+	    str_copy(w->tenant_host, sizeof(w->tenant_host),
+		     auth.p[0] == '['
+			 ? (struct slice){auth.p + 1, host_len - 2}
+			 : (struct slice){auth.p, host_len}) != 0 ||
+	    str_copy(w->tenant_base, sizeof(w->tenant_base), slice_of(url)) !=
+		0 ||
+	    str_copy(w->tenant_path, sizeof(w->tenant_path), slice_of(slash)) !=
+		0) {
+		w->tenant_host[0] = '\0';
+		return;
+	}
+	w->tenant_port = (uint16_t)n;
+	n = strlen(w->tenant_base);
+	if (n > 0 && w->tenant_base[n - 1] == '/')
+		w->tenant_base[n - 1] = '\0';
+	n = strlen(w->tenant_path);
+	if (n > 0 && w->tenant_path[n - 1] == '/')
+		w->tenant_path[n - 1] = '\0';
+}
+
+/* What was verified or carried otherwise serves no new request. */
+static void
+way_new_epoch(struct relay *w)
+{
+	w->cloud_epoch++;
+	upstream_sweep(w, true);
+}
+
+/* ---- proxy ----------------------------------------------------------- */
+
+static bool
+way_same(const struct conf_proxy *a, const struct conf_proxy *b)
+{
+	return a->used == b->used && a->tls == b->tls && a->port == b->port &&
+	       strcmp(a->host, b->host) == 0;
+}
+
+static const char *
+way_dial_host(const struct relay *w, const struct conf_proxy *p)
+{
+	return p->used ? p->host : w->tenant_host;
+}
+
+static bool
+way_addresses_of(const struct relay *w, const struct conf_proxy *p)
+{
+	return strcasecmp(w->tv->host, way_dial_host(w, p)) == 0;
+}
+
+static void
+way_take(struct relay *w)
+{
+	if (way_same(&w->way, &w->want))
+		return;
+	w->way = w->want;
+	way_new_epoch(w);
+	if (w->way.used)
+		log_info("the cloud is reached through the web proxy %s:%u",
+			 w->way.host, (unsigned)w->way.port);
+	else
+		log_info("the cloud is reached without a web proxy");
+}
+
+void
+way_on_addresses(struct relay *w)
+{
+	if (way_addresses_of(w, &w->want))
+		way_take(w);
+	else if (!way_addresses_of(w, &w->way))
+		w->tv->naddr = 0;
+}
+
+/* ---- configuration --------------------------------------------------- */
+
+static int
+way_set_issuers(struct relay *w)
+{
+	const char *pins = w->c->conf.cloud_issuers.s;
+	bool fresh = w->cloud_ca.fresh || strcmp(pins, w->cloud_issuers) != 0;
+	char err[256];
+	int r = 0;
+
+	if (w->cloud_ca.pem == NULL || w->proxy_ca.pem == NULL) {
+		log_err("the master gave no issuers for the cloud");
+		return -EINVAL;
+	}
+	if (fresh)
+		r = tls_cloud_ctx(w, err, sizeof(err));
+	if (r == 0 && w->proxy_ca.fresh)
+		r = tls_proxy_ctx(w, err, sizeof(err));
+	if (r != 0) {
+		log_err("cloud: %s", err);
+		return r;
+	}
+	str_cut(w->cloud_issuers, sizeof(w->cloud_issuers), slice_of(pins));
+	if (fresh || w->proxy_ca.fresh)
+		way_new_epoch(w);
+	w->cloud_ca.fresh = w->proxy_ca.fresh = false;
+	return 0;
+}
+
+int
+way_set(struct relay *w)
+{
+	char before[sizeof(w->tenant_base)];
+	int r;
+
+	r = way_set_issuers(w); /* the old state stays when it fails */
+	if (r != 0)
+		return r;
+	memcpy(before, w->tenant_base, sizeof(before));
+	way_set_tenant(w);
+	r = conf_proxy_for(&w->c->conf, w->tenant_host, &w->want);
+	if (strcmp(before, w->tenant_base) != 0) {
+		/* nothing of another tenant's, not even its way */
+		w->way = w->want;
+		way_new_epoch(w);
+		tls_cloud_forget();
+	}
+	return r;
+}
