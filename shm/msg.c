@@ -192,6 +192,15 @@ MSG_FLAT(sign_reply, SIGN_REPLY_FIELDS, m_r->ok == (m_r->data.len > 0));
 #define TOKEN_STALE_FIELDS(F) F(u32, credential) F(u64, serial)
 MSG_FLAT(token_stale, TOKEN_STALE_FIELDS, true);
 
+#define CLOUD_HEALTH_FIELDS(F) \
+	F(u8, what) F(u32, credential) F(u32, ms) F(u8, family) F(slice, addr)
+MSG_FLAT(cloud_health, CLOUD_HEALTH_FIELDS,
+	 m_r->what >= CLOUD_WAIT && m_r->what < CLOUD_HEALTH_MAX &&
+	     (m_r->what == CLOUD_BAD
+		  ? (m_r->family == 4 && m_r->addr.len == 4) ||
+			(m_r->family == 6 && m_r->addr.len == 16)
+		  : m_r->family == 0 && m_r->addr.len == 0));
+
 /* --- those with a list inside ------------------------------------------ */
 
 #define AUTH_STEP_FIELDS(F) \

@@ -253,6 +253,22 @@ struct msg_token_stale {
 	uint64_t serial; /* of the token that was refused */
 };
 
+/* --- CLOUD_HEALTH ---------------------------------------------------- */
+enum cloud_health {
+	CLOUD_WAIT = 1, /* it asks to wait ms, for credential or (0) for all */
+	CLOUD_DOWN = 2, /* this relay does not try it for ms */
+	CLOUD_UP = 3,	/* a reply came again */
+	CLOUD_BAD = 4,	/* addr takes no connections: try it last for ms */
+	CLOUD_HEALTH_MAX,
+};
+struct msg_cloud_health {
+	uint8_t what; /* enum cloud_health */
+	uint32_t credential;
+	uint32_t ms;
+	uint8_t family; /* 4 or 6 with CLOUD_BAD, else 0 */
+	struct slice addr;
+};
+
 #define MSG_DECLARE(X)                                                       \
 	MUST_USE size_t msg_##X##_pack(const struct msg_##X *m, void *body,  \
 				       size_t size);                         \
@@ -278,6 +294,7 @@ MSG_DECLARE(auth_reply)
 MSG_DECLARE(sign)
 MSG_DECLARE(sign_reply)
 MSG_DECLARE(token_stale)
+MSG_DECLARE(cloud_health)
 #undef MSG_DECLARE
 
 #endif

@@ -40,6 +40,18 @@ struct token_addr {
 	uint8_t bytes[16];
 };
 
+/*
+ * What relays have reported of the cloud, bounded by the cloud agent, for all
+ * of them (worker/relay/health.h).  CLOCK_BOOTTIME ns; 0: nothing.
+ */
+struct token_health {
+	uint64_t wait_all;		     /* Retry-After, for all requests */
+	uint64_t wait[TOKEN_CREDS_MAX];	     /* for a credential's */
+	uint32_t wait_cred[TOKEN_CREDS_MAX]; /* 0: unused */
+	uint64_t down_since, down_until;     /* some relay's circuit is open */
+	uint64_t bad[TOKEN_ADDRS_MAX];	     /* of the address there */
+};
+
 struct token_value {
 	struct token_slot slot[TOKEN_CREDS_MAX];
 	struct token_addr addr[TOKEN_ADDRS_MAX];
@@ -51,8 +63,9 @@ struct token_value {
 	char host[256];
 	/* Basic credentials for that proxy (RFC 7617) in base64, or "". */
 	char proxy_basic[TOKEN_BASIC_MAX];
+	struct token_health health;
 };
 
-#define TOKEN_LAYOUT UINT64_C(0x746f6b656e000002)
+#define TOKEN_LAYOUT UINT64_C(0x746f6b656e000003)
 
 #endif

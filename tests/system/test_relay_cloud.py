@@ -30,7 +30,7 @@ CONF = "\n".join((
     'cloud_connect_timeout_ms = "500ms"', 'cloud_tls_timeout_ms = "600ms"',
     'cloud_reply_timeout_ms = "700ms"', 'cloud_body_timeout_ms = "700ms"',
     'write_timeout_ms = "900ms"', 'token_wait_ms = "1500ms"', 'token_timeout_ms = "1s"',
-    'token_retry_max_ms = "300ms"', 'dns_ttl_min_ms = "100ms"', 'dns_ttl_max_ms = "200ms"'))
+    'token_retry_max_ms = "300ms"', 'cloud_retry_after_max_ms = "900ms"', 'dns_ttl_min_ms = "100ms"', 'dns_ttl_max_ms = "200ms"'))
 
 
 @pytest.fixture(scope="module")
@@ -448,7 +448,14 @@ def test_what_the_cloud_says_passes(small, server, rule):
     assert reply.status == rule["status"] and reply.body.decode() == rule.get("body", "")
     assert reply.get("Retry-After") == (str(rule["retry_after"]) if "retry_after" in rule else None)
     assert b"RmsConnector" not in reply.body
-    assert ask(server).status == 200
+    if "retry_after" in rule:  # it is obeyed: nothing is sent until then
+        again = ask(server)
+        own_error(again, 503, "CLOUD_WAIT")
+        assert 0 < int(again.get("Retry-After")) <= rule["retry_after"]
+        assert small.event(2131)
+        assert wait_until(lambda: ask(server).status == 200, 5, 0.05)
+    else:
+        assert ask(server).status == 200
     assert small.cloud()["total"] == 2  # and it is not tried again
 
 

@@ -122,6 +122,13 @@ put_cloud(struct ctl *c, const json_t *r)
 	fputs("\n  addresses  ", c->out);
 	put_strings(
 	    c, json_object_get(json_object_get(r, "cloud"), "addresses"), ", ");
+	if (jget_u64(json_object_get(r, "counters"), "circuit_open") > 0)
+		fprintf(
+		    c->out,
+		    "  circuit    open in %" PRIu64
+		    " of the relays: requests are refused at once, one at "
+		    "a time tries\n",
+		    jget_u64(json_object_get(r, "counters"), "circuit_open"));
 	json_array_foreach(tokens, i, k)
 	{
 		fputs("  token      ", c->out);

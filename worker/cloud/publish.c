@@ -74,6 +74,7 @@ publish_addrs(struct publish *p, const char *host, const struct addr_set *addrs,
 	if (v->naddr == addrs->n && strcmp(host, v->host) == 0 &&
 	    memcmp(v->addr, addrs->a, bytes) == 0)
 		return;
+	memset(v->health.bad, 0, sizeof(v->health.bad));
 	memcpy(v->addr, addrs->a, bytes);
 	v->naddr = addrs->n;
 	memset(v->host, 0, sizeof(v->host));

@@ -2,8 +2,9 @@
  * Purpose: the channels between the agent and the relays.
  *
  * Runs in: cloud agent.
- * Trusts:  the master for who is at the other end; a relay for nothing: all
- *	    it can do is to ask for a fresh token, which the policy bounds.
+ * Trusts:  the master for who is at the other end; a relay for nothing: it
+ *	    can ask for a fresh token, which the policy bounds, and report on
+ *	    the cloud, which health_keep.h does.
  * Touches: the channels.
  * Failure: a relay that breaks the rules loses its channel; the rest go on.
  */
@@ -25,13 +26,20 @@ relays_on_msg(void *arg, struct ipc *ch, struct ipc_msg *m)
 {
 	struct relays *r = arg;
 	struct msg_token_stale stale;
+	struct msg_cloud_health health;
 
-	BUG_ON(m->type != IPC_TOKEN_STALE); /* ipc.c lets no other in */
-	if (msg_token_stale_unpack(&stale, m->body, m->len) != 0) {
-		ipc_lied(ch, "a body that is not one");
+	if (m->type == IPC_TOKEN_STALE &&
+	    msg_token_stale_unpack(&stale, m->body, m->len) == 0) {
+		r->ops->stale(r->arg, stale.credential, stale.serial);
 		return;
 	}
-	r->on_stale(r->arg, stale.credential, stale.serial);
+	if (m->type == IPC_CLOUD_HEALTH &&
+	    msg_cloud_health_unpack(&health, m->body, m->len) == 0) {
+		r->ops->health(r->arg, ipc_peer_slot(ch), &health);
+		return;
+	}
+	/* ipc.c lets no other type in */
+	ipc_lied(ch, "a body that is not one");
 }
 
 static void
@@ -81,11 +89,12 @@ relays_fini(struct relays *r)
 }
 
 void
-relays_open(struct relays *r, struct child *c, relays_stale_fn *fn, void *arg)
+relays_open(struct relays *r, struct child *c, const struct relays_ops *ops,
+	    void *arg)
 {
 	r->c = c;
 	r->loop = c->loop;
-	r->on_stale = fn;
+	r->ops = ops;
 	r->arg = arg;
 	for (unsigned i = 0; i < RELAY_MAX; i++)
 		if (r->peer[i].fd >= 0)

@@ -1,5 +1,6 @@
 /*
- * relays: the agent's channels to the relays: TOKEN_NEWS out, TOKEN_STALE in.
+ * relays: the agent's channels to the relays: TOKEN_NEWS out, TOKEN_STALE and
+ * CLOUD_HEALTH in.
  */
 #ifndef RMS_CLOUD_RELAYS_H
 #define RMS_CLOUD_RELAYS_H
@@ -11,14 +12,20 @@ struct ipc;
 struct ipc_msg;
 struct loop;
 
-typedef void relays_stale_fn(void *arg, uint32_t credential, uint64_t serial);
+struct msg_cloud_health;
+
+struct relays_ops {
+	void (*stale)(void *arg, uint32_t credential, uint64_t serial);
+	void (*health)(void *arg, unsigned slot,
+		       const struct msg_cloud_health *m);
+};
 
 struct child;
 
 struct relays {
 	struct child *c;   /* borrowed, from relays_open() on */
 	struct loop *loop; /* NULL until relays_open() */
-	relays_stale_fn *on_stale;
+	const struct relays_ops *ops;
 	void *arg;
 	struct {
 		struct ipc *ipc;
@@ -29,8 +36,8 @@ struct relays {
 void relays_init(struct relays *r);
 void relays_fini(struct relays *r);
 /* From now on there is a loop: opens what waits, and later ones at once. */
-void relays_open(struct relays *r, struct child *c, relays_stale_fn *fn,
-		 void *arg);
+void relays_open(struct relays *r, struct child *c,
+		 const struct relays_ops *ops, void *arg);
 /* A PEER message; takes its descriptor.  A slot's new channel replaces its
  * old one.  0 or -EPROTO. */
 MUST_USE int relays_take(struct relays *r, struct ipc_msg *m);

@@ -15,11 +15,13 @@
 #include <openssl/evp.h>
 
 #include "conf/proxy.h"
+#include "shm/base/clock.h"
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
 #include "shm/base/loop.h"
 #include "worker/child.h"
 #include "worker/cloud/cloud_url.h"
+#include "worker/cloud/health_keep.h"
 #include "worker/cloud/publish.h"
 #include "worker/cloud/relays.h"
 #include "worker/cloud/resolve.h"
@@ -47,6 +49,7 @@ struct agent {
 	uint32_t dns_told;	      /* event sent for dns_why; 0: none */
 	enum resolve_status dns_why;
 	struct relays relays;
+	struct health_keep health;
 };
 
 /* struct child_ops carries no argument; there is one agent per process. */
@@ -434,7 +437,7 @@ agent_make(struct agent *a)
 	return 0;
 }
 
-static void agent_on_stale(void *arg, uint32_t credential, uint64_t serial);
+static const struct relays_ops relays_ops;
 
 static int
 agent_on_conf(struct child *c, bool first)
@@ -449,7 +452,7 @@ agent_on_conf(struct child *c, bool first)
 		if (rc != 0)
 			return rc;
 	}
-	relays_open(&a->relays, c, agent_on_stale, a);
+	relays_open(&a->relays, c, &relays_ops, a);
 	if (!conf_token_url(&c->conf, token_url, sizeof(token_url)))
 		token_url[0] = '\0';
 	rc = agent_apply_ca(a);
@@ -475,6 +478,23 @@ agent_on_stale(void *arg, uint32_t credential, uint64_t serial)
 
 	token_keep_stale(a->keep, credential, serial);
 }
+
+static void
+agent_on_health(void *arg, unsigned slot, const struct msg_cloud_health *m)
+{
+	struct agent *a = arg;
+
+	if (a->publish != NULL &&
+	    health_keep_take(&a->health, publish_value(a->publish), slot, m,
+			     clock_boot_ns()) &&
+	    publish_write(a->publish))
+		relays_news(&a->relays);
+}
+
+static const struct relays_ops relays_ops = {
+    .stale = agent_on_stale,
+    .health = agent_on_health,
+};
 
 static int
 agent_take_segment(struct agent *a, const struct ipc_msg *m)

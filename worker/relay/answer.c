@@ -106,6 +106,7 @@ answer_on_head(struct client *c, const struct http_reply *r, struct out *o)
 {
 	struct exchange *x = c->x;
 
+	health_reply(c, r);
 	if (r->status == 401) {
 		forward_unauthorized(c);
 		return ANSWER_OVER;

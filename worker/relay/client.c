@@ -201,6 +201,7 @@ static const bool client_keeps[REASON_MAX] = {
     [REASON_CLOUD_IO] = true,	     [REASON_CLOUD_CLOSED] = true,
     [REASON_CLOUD_SLOW] = true,	     [REASON_CLOUD_SLOW_BODY] = true,
     [REASON_CLOUD_BAD_REPLY] = true, [REASON_CLOUD_UNAUTHORIZED] = true,
+    [REASON_CLOUD_WAIT] = true,	     [REASON_CLOUD_DOWN] = true,
 };
 
 /* May the connection go on after a refusal?  Not when the framing is in
@@ -406,6 +407,7 @@ client_on_timer(void *arg)
 		client_end(c, REASON_OK);
 		break;
 	case CLIENT_CONNECT:
+		health_failed(c, REASON_CLOUD_CONNECT_SLOW, NULL);
 		client_refuse(c, REASON_CLOUD_CONNECT_SLOW,
 			      "no address answered in time");
 		break;

@@ -94,8 +94,10 @@ struct exchange {
 
 	/* the cloud */
 	struct upstream *up;
-	int retries; /* after a pooled connection died */
-	int replays; /* after a 401 */
+	bool probe;		/* tries for all whether the cloud is back */
+	uint32_t retry_after_s; /* of a refusal; 0: the usual */
+	int retries;		/* after a pooled connection died */
+	int replays;		/* after a 401 */
 	uint64_t token_serial;
 
 	/* the reply */

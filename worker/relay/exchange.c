@@ -72,6 +72,7 @@ exchange_end(struct client *c)
 	if (x->up != NULL)
 		upstream_drop(&x->up);
 	upstream_cancel(c);
+	health_over(c);
 	alog_write(w->alog, c);
 	note_request(w, c);
 	exchange_count(w, x);

@@ -78,8 +78,11 @@ forward_begin(struct client *c)
 	}
 	if (why == REASON_OK && w->tv->naddr == 0)
 		why = REASON_NO_ADDRESS;
+	if (why == REASON_OK)
+		why = health_admit(c);
 	if (why != REASON_OK) {
-		client_refuse(c, why, NULL);
+		client_refuse(c, why,
+			      why == REASON_CLOUD_DOWN ? w->health.why : NULL);
 		return;
 	}
 	forward_connect(c, false);
@@ -88,6 +91,7 @@ forward_begin(struct client *c)
 void
 forward_on_failed(struct client *c, enum reason why, const char *detail)
 {
+	health_failed(c, why, detail);
 	client_refuse(c, why, detail);
 	/* Not client_run(): it may be what called us, and the next request
 	 * may fail as fast as this one, one within the other without end. */
@@ -247,6 +251,7 @@ forward_up_lost(struct client *c, enum reason why, const char *detail)
 		return;
 	}
 	stat_add(c->w->row, STAT_up_failed, 1);
+	health_failed(c, why, x->upstream_addr);
 	client_refuse(c, why, detail);
 }
 
@@ -358,6 +363,13 @@ forward_set_timer(struct client *c)
 	loop_timer_set(c->timer, (uint64_t)ms);
 }
 
+static void
+forward_slow(struct client *c)
+{
+	health_failed(c, REASON_CLOUD_SLOW, c->x->upstream_addr);
+	client_refuse(c, REASON_CLOUD_SLOW, NULL);
+}
+
 void
 forward_on_timeout(struct client *c)
 {
@@ -370,7 +382,7 @@ forward_on_timeout(struct client *c)
 	else if (!x->body_done)
 		client_refuse(c, REASON_CLIENT_SLOW_BODY, NULL);
 	else if (!x->reply_started)
-		client_refuse(c, REASON_CLOUD_SLOW, NULL);
+		forward_slow(c);
 	else
 		client_end(c, REASON_CLOUD_SLOW_BODY);
 	if (c->state != CLIENT_CLOSED)

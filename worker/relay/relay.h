@@ -20,6 +20,7 @@
 #include "shm/tickets.h"
 #include "shm/token.h"
 #include "worker/child.h"
+#include "worker/relay/health.h"
 #include "worker/relay/listener.h"
 
 /* Size of the blocks that heads and bodies are read into. */
@@ -89,7 +90,8 @@ struct relay {
 	struct client *clients;
 	struct upstream *idle; /* pool, most recently used first */
 	size_t nclients, nidle, nexchanges;
-	size_t trim_peak;	  /* most clients since memory was given back */
+	size_t trim_peak; /* most clients since memory was given back */
+	struct health health;
 	size_t next_addr;	  /* round robin over the cloud's addresses */
 	uint32_t cloud_event;	  /* of the present outage; 0: none */
 	struct loop_timer *sweep; /* pool and periodic work */

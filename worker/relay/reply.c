@@ -122,7 +122,9 @@ reply_head(struct sbuf *b, struct client *c, int status, const char *type,
 		sbuf_str(b, "Connection: keep-alive\r\n");
 	auth_put_fields(c, status == 401, b);
 	if (status == 503)
-		sbuf_fmt(b, "Retry-After: %d\r\n", REPLY_RETRY_AFTER_S);
+		sbuf_fmt(b, "Retry-After: %u\r\n",
+			 x->retry_after_s > 0 ? (unsigned)x->retry_after_s
+					      : REPLY_RETRY_AFTER_S);
 	if (status == 405)
 		sbuf_fmt(b, "Allow: %s\r\n", reply_allow(&x->req));
 	sbuf_str(b, "\r\n");

@@ -385,6 +385,8 @@ relay_on_conf(struct child *c, bool first)
 		return r;
 	}
 	listener_commit(w);
+	if (!first)
+		health_reset(w);
 	w->token_seq = 0; /* host and scheme may have changed */
 	relay_token_refresh(w);
 	return 0;

@@ -9,12 +9,7 @@
  */
 #include "worker/relay/upstream.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <openssl/ssl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
@@ -24,7 +19,6 @@
 
 static void upstream_on_event(void *arg);
 static void upstream_on_timer(void *arg);
-static void upstream_attempt(struct upstream *u);
 
 static void
 upstream_free(void *arg)
@@ -63,6 +57,7 @@ upstream_end(struct upstream *u)
 	if (u->timer != NULL)
 		loop_timer_set(u->timer, 0);
 	wire_fini(&u->wire);
+	dial_free(&u->dial);
 	if (u->block != NULL)
 		relay_block_give(u->w, u->block);
 	u->block = NULL;
@@ -89,6 +84,18 @@ upstream_has_more(struct upstream *u)
 	       u->wire.failed || u->wire.mute || u->wire.rdhup;
 }
 
+/* Old connections stay with old servers behind a balancer, and hold what
+ * state the other end has gathered. */
+static bool
+upstream_is_worn(const struct upstream *u)
+{
+	const struct conf *conf = &u->w->c->conf;
+
+	return u->uses >= (uint64_t)conf->cloud_conn_uses_max ||
+	       clock_turn_ns() - u->t_begin >=
+		   (uint64_t)conf->cloud_conn_age_ms * NS_PER_MS;
+}
+
 void
 upstream_give(struct upstream **up, bool reusable)
 {
@@ -100,7 +107,7 @@ upstream_give(struct upstream **up, bool reusable)
 	if (!reusable || u->rpos != u->wpos || upstream_has_more(u) ||
 	    wire_blocked(&u->wire) || w->draining ||
 	    u->addr_serial != w->tv->addr_serial ||
-	    u->epoch != w->cloud_epoch ||
+	    u->epoch != w->cloud_epoch || upstream_is_worn(u) ||
 	    w->nidle >= (size_t)w->c->conf.cloud_pool_max) {
 		upstream_end(u);
 		return;
@@ -160,7 +167,9 @@ upstream_use(struct upstream *u, struct client *c, bool reused)
 {
 	u->state = UP_BUSY;
 	u->wire.read_on = true; /* an early reply, see forward_request() */
+	dial_free(&u->dial);
 	u->client = c;
+	u->credential = c->x->credential;
 	u->reused = reused;
 	u->got_byte = false;
 	u->uses++;
@@ -168,58 +177,35 @@ upstream_use(struct upstream *u, struct client *c, bool reused)
 	forward_on_ready(c, u);
 }
 
-static struct upstream *
-upstream_from_pool(struct relay *w)
+static bool
+upstream_is_stale(const struct upstream *u)
 {
-	uint64_t max = (uint64_t)w->c->conf.cloud_idle_timeout_ms * NS_PER_MS;
-	struct upstream *u;
+	uint64_t max =
+	    (uint64_t)u->w->c->conf.cloud_idle_timeout_ms * NS_PER_MS;
 
-	while ((u = w->idle) != NULL) {
+	return u->addr_serial != u->w->tv->addr_serial ||
+	       clock_turn_ns() - u->t_idle >= max || upstream_is_worn(u) ||
+	       u->wire.failed;
+}
+
+static struct upstream *
+upstream_from_pool(struct relay *w, uint32_t credential)
+{
+	struct upstream *u, *next;
+
+	for (u = w->idle; u != NULL; u = next) {
+		next = u->next;
+		if (u->credential != credential)
+			continue;
+		if (upstream_is_stale(u)) {
+			upstream_end(u);
+			continue;
+		}
 		upstream_unpool(u);
 		u->state = UP_BUSY;
-		if (u->addr_serial == w->tv->addr_serial &&
-		    clock_turn_ns() - u->t_idle < max && !u->wire.failed)
-			return u;
-		upstream_end(u);
+		return u;
 	}
 	return NULL;
-}
-
-static void
-upstream_sockaddr(const struct relay *w, const struct token_addr *a,
-		  struct sockaddr_storage *ss, socklen_t *len_r)
-{
-	uint16_t port = w->way.used ? w->way.port : w->tenant_port;
-
-	memset(ss, 0, sizeof(*ss));
-	if (a->family == 6) {
-		struct sockaddr_in6 *s6 = (void *)ss;
-
-		s6->sin6_family = AF_INET6;
-		s6->sin6_port = htons(port);
-		s6->sin6_scope_id = a->scope;
-		memcpy(&s6->sin6_addr, a->bytes, 16);
-		*len_r = sizeof(*s6);
-	} else {
-		struct sockaddr_in *s4 = (void *)ss;
-
-		s4->sin_family = AF_INET;
-		s4->sin_port = htons(port);
-		memcpy(&s4->sin_addr, a->bytes, 4);
-		*len_r = sizeof(*s4);
-	}
-}
-
-static void
-upstream_address_text(struct upstream *u, const struct token_addr *a)
-{
-	char t[INET6_ADDRSTRLEN] = "?";
-
-	inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, t, sizeof(t));
-	snprintf(
-	    u->address, sizeof(u->address),
-	    a->family == 6 ? "[%s]:%u" : "%s:%u", t,
-	    (unsigned)(u->w->way.used ? u->w->way.port : u->w->tenant_port));
 }
 
 /* One event per outage and relay, and one when it is over. */
@@ -258,12 +244,26 @@ upstream_is_final(enum reason why)
 	       why == REASON_PROXY_CERT || why == REASON_PROXY_AUTH;
 }
 
+static void
+upstream_over(struct upstream *u, enum reason why, const char *text)
+{
+	struct relay *w = u->w;
+	struct client *c = u->client;
+
+	stat_add(w->row, STAT_up_failed, 1);
+	upstream_tell(w, upstream_event(why), text);
+	upstream_end(u);
+	if (c != NULL) {
+		c->x->up = NULL;
+		forward_on_failed(c, why, text);
+	}
+}
+
 /* This address did not do; another, or the end. */
 static void
 upstream_failed(struct upstream *u, enum reason why, const char *detail)
 {
 	struct relay *w = u->w;
-	struct client *c = u->client;
 	char text[1024];
 
 	if (u->proxied)
@@ -273,20 +273,15 @@ upstream_failed(struct upstream *u, enum reason why, const char *detail)
 		snprintf(text, sizeof(text), "%s: %s", u->address, detail);
 	log_debug("cloud: %s: %s", reason_row(why)->name, text);
 	wire_fini(&u->wire);
-	if (u->addr_serial == w->tv->addr_serial &&
-	    ++u->addr_tried < w->tv->naddr && !upstream_is_final(why) &&
+	if (u->dial != NULL && dial_has_more(u->dial) &&
+	    u->addr_serial == w->tv->addr_serial && !upstream_is_final(why) &&
 	    u->epoch == w->cloud_epoch) {
-		u->addr_index = (u->addr_index + 1) % w->tv->naddr;
-		upstream_attempt(u);
+		u->state = UP_CONNECT;
+		loop_timer_set(u->timer, 0);
+		dial_go(u->dial);
 		return;
 	}
-	stat_add(w->row, STAT_up_failed, 1);
-	upstream_tell(w, upstream_event(why), text);
-	upstream_end(u);
-	if (c != NULL) {
-		c->x->up = NULL;
-		forward_on_failed(c, why, text);
-	}
+	upstream_over(u, why, text);
 }
 
 /* What the socket carries first. */
@@ -307,52 +302,42 @@ upstream_wire(struct upstream *u, int fd)
 }
 
 static void
-upstream_attempt(struct upstream *u)
+upstream_on_dialed(void *arg, int fd, const struct token_addr *a, bool slow,
+		   const char *why)
 {
+	struct upstream *u = arg;
 	struct relay *w = u->w;
-	const struct token_addr *a = &w->tv->addr[u->addr_index];
-	struct sockaddr_storage ss;
-	socklen_t len;
-	int fd, one = 1;
-	enum reason why =
-	    u->proxied ? REASON_PROXY_CONNECT : REASON_CLOUD_CONNECT;
 
 	if (u->block != NULL)
 		relay_block_give(w, u->block);
 	u->block = NULL;
 	u->rpos = u->wpos = 0;
 	u->scan = (struct http_scan){0};
-	upstream_address_text(u, a);
-	upstream_sockaddr(w, a, &ss, &len);
-	fd =
-	    socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	dial_text(a, u->dial->port, u->address, sizeof(u->address));
 	if (fd < 0) {
-		upstream_failed(u, why, strerror(errno));
+		upstream_failed(u,
+				u->proxied ? (slow ? REASON_PROXY_CONNECT_SLOW
+						   : REASON_PROXY_CONNECT)
+					   : (slow ? REASON_CLOUD_CONNECT_SLOW
+						   : REASON_CLOUD_CONNECT),
+				why);
 		return;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (connect(fd, (struct sockaddr *)&ss, len) != 0 &&
-	    errno != EINPROGRESS) {
-		int e = errno;
-
-		close(fd);
-		upstream_failed(u, why, strerror(e));
-		return;
-	}
-	u->state = UP_CONNECT;
 	if (upstream_wire(u, fd) != 0) {
 		upstream_failed(u, REASON_NOMEM, "out of memory");
 		return;
 	}
-	stat_add(w->row, STAT_up_connects, 1);
-	loop_timer_set(u->timer, (uint64_t)w->c->conf.cloud_connect_timeout_ms);
+	u->state = u->proxied ? UP_PROXY_TLS : UP_TLS;
+	loop_timer_set(u->timer, (uint64_t)w->c->conf.cloud_tls_timeout_ms);
+	upstream_on_event(u);
 }
 
 void
 upstream_get(struct client *c, bool fresh)
 {
 	struct relay *w = c->w;
-	struct upstream *u = fresh ? NULL : upstream_from_pool(w);
+	struct upstream *u =
+	    fresh ? NULL : upstream_from_pool(w, c->x->credential);
 
 	if (u != NULL) {
 		stat_add(w->row, STAT_up_reused, 1);
@@ -369,10 +354,16 @@ upstream_get(struct client *c, bool fresh)
 		u->w = w;
 		u->wire.fd = -1;
 		u->timer = loop_timer_new(w->loop, upstream_on_timer, u);
+		u->dial =
+		    dial_new(w, w->way.used ? w->way.port : w->tenant_port,
+			     upstream_on_dialed, u);
 	}
-	if (u == NULL || u->timer == NULL || w->cloud_ctx == NULL) {
-		if (u != NULL)
+	if (u == NULL || u->timer == NULL || u->dial == NULL ||
+	    w->cloud_ctx == NULL) {
+		if (u != NULL) {
+			dial_free(&u->dial);
 			loop_timer_free(&u->timer);
+		}
 		free(u);
 		forward_on_failed(c, REASON_NOMEM, NULL);
 		return;
@@ -383,8 +374,7 @@ upstream_get(struct client *c, bool fresh)
 	u->epoch = w->cloud_epoch;
 	u->proxied = w->way.used;
 	u->addr_serial = w->tv->addr_serial;
-	u->addr_index = w->next_addr++ % w->tv->naddr;
-	upstream_attempt(u);
+	dial_go(u->dial);
 }
 
 void
@@ -395,25 +385,6 @@ upstream_cancel(struct client *c)
 }
 
 /* ---- events ---------------------------------------------------------- */
-
-static void
-upstream_run_connect(struct upstream *u)
-{
-	const struct conf *conf = &u->w->c->conf;
-	int err = 0;
-	socklen_t len = sizeof(err);
-
-	if (getsockopt(u->wire.fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
-		err = errno;
-	if (err != 0) {
-		upstream_failed(
-		    u, u->proxied ? REASON_PROXY_CONNECT : REASON_CLOUD_CONNECT,
-		    strerror(err));
-		return;
-	}
-	u->state = u->proxied ? UP_PROXY_TLS : UP_TLS;
-	loop_timer_set(u->timer, (uint64_t)conf->cloud_tls_timeout_ms);
-}
 
 /* The TLS with the proxy is finished, or there is none. */
 static void
@@ -515,8 +486,6 @@ upstream_on_event(void *arg)
 {
 	struct upstream *u = arg;
 
-	if (u->state == UP_CONNECT)
-		upstream_run_connect(u);
 	if (u->state == UP_PROXY_TLS)
 		upstream_run_proxy_tls(u);
 	if (u->state == UP_PROXY)
@@ -534,12 +503,7 @@ upstream_on_timer(void *arg)
 {
 	struct upstream *u = arg;
 
-	if (u->state == UP_CONNECT)
-		upstream_failed(u,
-				u->proxied ? REASON_PROXY_CONNECT_SLOW
-					   : REASON_CLOUD_CONNECT_SLOW,
-				"no answer");
-	else if (u->state == UP_PROXY_TLS)
+	if (u->state == UP_PROXY_TLS)
 		upstream_failed(u, REASON_PROXY_TLS,
 				"the handshake took too long");
 	else if (u->state == UP_PROXY)
@@ -555,13 +519,11 @@ upstream_on_timer(void *arg)
 void
 upstream_sweep(struct relay *w, bool all)
 {
-	uint64_t max = (uint64_t)w->c->conf.cloud_idle_timeout_ms * NS_PER_MS;
 	struct upstream *u, *next;
 
 	for (u = w->idle; u != NULL; u = next) {
 		next = u->next;
-		if (all || clock_turn_ns() - u->t_idle >= max ||
-		    u->addr_serial != w->tv->addr_serial)
+		if (all || upstream_is_stale(u))
 			upstream_end(u);
 	}
 }

@@ -2,7 +2,13 @@
  * upstream: connections to the cloud, pooled.
  *
  * A connection belongs to the pool (idle) or to one client.  It is used again
- * only when its last reply ended cleanly and asked for no close.
+ * only when its last reply ended cleanly and asked for no close, and only for
+ * what it was made and used for: the same epoch (so the same name, issuers and
+ * web proxy: w->cloud_epoch), the same list of addresses (addr_serial), and
+ * the same credential.  Each request carries its own token, so HTTP needs no
+ * such key; but whatever stands in front of the service may take the first
+ * one's identity for the connection's, and then Exchange's rights must not be
+ * what a file server's request finds there.
  */
 #ifndef RMS_UPSTREAM_H
 #define RMS_UPSTREAM_H
@@ -11,6 +17,7 @@
 #include <stdbool.h>
 
 #include "shm/base/loop.h"
+#include "worker/relay/dial.h"
 #include "worker/relay/http.h"
 #include "worker/relay/reason.h"
 #include "worker/relay/wire.h"
@@ -19,7 +26,7 @@ struct client;
 struct relay;
 
 enum upstream_state {
-	UP_CONNECT,   /* to the cloud, or to the web proxy */
+	UP_CONNECT,   /* ->dial tries addresses of the cloud or the proxy */
 	UP_PROXY_TLS, /* with an https proxy */
 	UP_PROXY,     /* CONNECT is sent */
 	UP_TLS,
@@ -40,8 +47,10 @@ struct upstream {
 	uint64_t epoch;		  /* of the relay, when it was begun */
 	bool proxied;		  /* through w->way */
 	uint64_t addr_serial;
-	size_t addr_index, addr_tried;
-	char address[64]; /* that it is connected to */
+	uint32_t
+	    credential;	   /* of the requests it has carried; key of the pool */
+	struct dial *dial; /* until UP_BUSY; owned */
+	char address[64];  /* that it is connected to */
 	unsigned uses;
 	bool reused;   /* came from the pool for this request */
 	bool got_byte; /* of the present reply */

@@ -55,6 +55,7 @@ TRY(auth_reply)
 TRY(sign)
 TRY(sign_reply)
 TRY(token_stale)
+TRY(cloud_health)
 
 static void
 try_identity(const uint8_t *body, size_t len)
@@ -92,11 +93,13 @@ try_reply_identity(const uint8_t *body, size_t len)
 }
 
 static void (*const tries[])(const uint8_t *, size_t) = {
-    try_segment,    try_listener,     try_listener_pem,	 try_peer,
-    try_set,	    try_drain,	      try_creds,	 try_event,
-    try_seen,	    try_cloud_status, try_keeper_status, try_auth_step,
-    try_auth_reply, try_sign,	      try_sign_reply,	 try_token_stale,
-    try_accuse,	    try_refused,      try_identity,	 try_reply_identity,
+    try_segment,      try_listener,	 try_listener_pem,
+    try_peer,	      try_set,		 try_drain,
+    try_creds,	      try_event,	 try_seen,
+    try_cloud_status, try_keeper_status, try_auth_step,
+    try_auth_reply,   try_sign,		 try_sign_reply,
+    try_token_stale,  try_cloud_health,	 try_accuse,
+    try_refused,      try_identity,	 try_reply_identity,
 };
 
 static void

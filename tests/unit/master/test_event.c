@@ -79,7 +79,9 @@ a_child_tells_only_what_is_its_own(void **state)
 	    {2104, ROLE_RELAY}, {2106, ROLE_RELAY}, {3000, ROLE_RELAY},
 	    {3100, ROLE_CLOUD}, {3105, ROLE_CLOUD}, {3106, ROLE_RELAY},
 	    {3107, ROLE_RELAY}, {3108, ROLE_RELAY}, {3109, ROLE_KEEPER},
-	    {3110, ROLE_RELAY}, {3111, ROLE_RELAY}, {3112, ROLE_RELAY},
+	    {1130, ROLE_RELAY}, {1131, ROLE_RELAY}, {2130, ROLE_RELAY},
+	    {2131, ROLE_RELAY}, {3110, ROLE_RELAY}, {3111, ROLE_RELAY},
+	    {3112, ROLE_RELAY},
 	};
 	size_t allowed = 0;
 

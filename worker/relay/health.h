@@ -1,0 +1,77 @@
+/*
+ * health: what this relay knows of the cloud's health, and what it does not
+ * ask of it therefore.
+ *
+ * Three things, each in a place of its own and shared through the token
+ * segment, which the cloud agent writes from what relays report:
+ *
+ *	wait	429 and 503 with Retry-After: no request for the credential
+ *(429) or for all (503) until then. circuit	CLOSED: requests go.  After
+ *cloud_breaker_failures failures in a row (no connection, no TLS, no reply;
+ *never a reply, whatever its status) OPEN: refused at once, for
+ *		cloud_breaker_ms, twice as long each time up to a minute.
+ *		Then HALF: one request tries; its outcome closes or opens.
+ *	bad	addresses that took no connection lately are tried last.
+ *
+ * Another relay's report can make this one wait and try, no more: its open
+ * circuit counts only while nothing has succeeded here since, and once a try
+ * of our own has shown it to be wrong, such reports are not believed for a
+ * minute.  So a relay in the wrong hands costs the others no more than a
+ * pause, and that once a minute; the agent bounds its words in length and
+ * number.
+ */
+#ifndef RMS_HEALTH_H
+#define RMS_HEALTH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shm/token.h"
+#include "worker/relay/http.h"
+#include "worker/relay/reason.h"
+
+struct client;
+struct relay;
+
+enum health_state { HEALTH_CLOSED, HEALTH_OPEN, HEALTH_HALF };
+
+struct health {
+	enum health_state state;
+	bool adopted; /* the circuit was opened by another's report */
+	bool probing; /* HALF: the one request is under way */
+	unsigned failures;
+	unsigned opens;	   /* in a row: each pause twice the last */
+	uint64_t until;	   /* OPEN: its end; CLOCK_BOOTTIME ns, as all here */
+	uint64_t last_ok;  /* a reply came */
+	uint64_t distrust; /* until then nobody else's circuit counts */
+	uint64_t wait_all, wait[TOKEN_CREDS_MAX];
+	uint32_t wait_cred[TOKEN_CREDS_MAX]; /* whose */
+	uint64_t bad_serial;		     /* of the addresses below */
+	uint64_t bad[TOKEN_ADDRS_MAX];
+	char why[256]; /* the last failure */
+};
+
+/* May c's request go now?  REASON_OK, with c's exchange as the probe when it
+ * is one; else the refusal, with x->retry_after_s set. */
+enum reason health_admit(struct client *c);
+/* The head of a reply came for c: the way is good.  Looks at Retry-After. */
+void health_reply(struct client *c, const struct http_reply *r);
+/* It failed for good, on the way or in the cloud. */
+void health_failed(struct client *c, enum reason why, const char *detail);
+/* c's exchange ends, with or without an outcome. */
+void health_over(struct client *c);
+
+/* A new configuration, which may be the cure: the circuit is closed, and what
+ * others reported of theirs until now does not count. */
+void health_reset(struct relay *w);
+
+/* A connection to the address came about, or did not. */
+void health_address(struct relay *w, const struct token_addr *a, bool ok);
+/* Was the address at this index of w->tv bad lately? */
+bool health_is_bad(struct relay *w, uint32_t index);
+
+/* Retry-After's value in seconds from now (RFC 9110 10.2.3): a number or an
+ * IMF-fixdate.  0 when it is neither, or past.  Pure. */
+uint64_t health_retry_after(struct slice value, uint64_t now_s);
+
+#endif
