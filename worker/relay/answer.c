@@ -14,20 +14,24 @@
 #include "shm/base/log.h"
 #include "worker/relay/client.h"
 #include "worker/relay/date.h"
+#include "worker/relay/gunzip.h"
 #include "worker/relay/out.h"
 #include "worker/relay/upstream.h"
 
 #define ANSWER_FILLS	  8
 #define ANSWER_FIELDS_MAX 200
+/* Undone bytes that are put together before they are sent. */
+#define ANSWER_FLIGHT 65536
 
 /* One reply head is handled at a time, within one handler. */
 static struct http_reply answer_head;
 
 enum answer_step {
-	ANSWER_WAIT, /* until something can be read or written */
-	ANSWER_GO,   /* a step was taken */
-	ANSWER_DONE, /* the reply is complete */
-	ANSWER_OVER, /* the exchange has ended or changed its connection */
+	ANSWER_WAIT,  /* until something can be read or written */
+	ANSWER_FLUSH, /* much was put together: out with it, then go on */
+	ANSWER_GO,    /* a step was taken */
+	ANSWER_DONE,  /* the reply is complete */
+	ANSWER_OVER,  /* the exchange has ended or changed its connection */
 };
 
 static void
@@ -43,7 +47,7 @@ answer_put_framing(struct client *c, struct out *o)
 {
 	struct exchange *x = c->x;
 
-	if (x->reply_framing == HTTP_LENGTH ||
+	if ((x->reply_framing == HTTP_LENGTH && x->gz == NULL) ||
 	    (x->reply_framing == HTTP_NO_BODY && x->status != 204 &&
 	     x->status != 304)) {
 		out_str(o, "Content-Length: ");
@@ -63,6 +67,114 @@ answer_put_framing(struct client *c, struct out *o)
 		out_str(o, "Connection: keep-alive\r\n");
 }
 
+/* ---- gzip (wan_compression) ------------------------------------------ */
+
+/* "gzip", "x-gzip" (RFC 9110 8.4.1.3) or "*" among codings, not with q=0. */
+static bool
+answer_takes_gzip(struct slice list)
+{
+	while (list.len > 0) {
+		const char *comma = memchr(list.p, ',', list.len);
+		size_t n = comma == NULL ? list.len : (size_t)(comma - list.p);
+		struct slice item = {list.p, n}, name = item;
+		const char *semi = memchr(item.p, ';', item.len);
+		char q[16] = "";
+
+		list.p += MIN(n + 1, list.len);
+		list.len -= MIN(n + 1, list.len);
+		if (semi != NULL) {
+			name.len = (size_t)(semi - item.p);
+			for (const char *p = semi + 1; p < item.p + n; p++)
+				if (*p != ' ' && *p != '\t' &&
+				    strlen(q) < sizeof(q) - 1)
+					q[strlen(q)] = *p;
+		}
+		while (name.len > 0 && (*name.p == ' ' || *name.p == '\t')) {
+			name.p++;
+			name.len--;
+		}
+		while (name.len > 0 && (name.p[name.len - 1] == ' ' ||
+					name.p[name.len - 1] == '\t'))
+			name.len--;
+		if (!slice_iis(name, "gzip") && !slice_iis(name, "x-gzip") &&
+		    !slice_is(name, "*"))
+			continue;
+		/* 0, 0.0, 0.00, 0.000: not acceptable (RFC 9110 12.4.2) */
+		return !((q[0] == 'q' || q[0] == 'Q') && q[1] == '=' &&
+			 q[2] == '0' && strspn(q + 3, ".0") == strlen(q + 3));
+	}
+	return false;
+}
+
+static bool
+answer_client_takes_gzip(const struct http_req *r)
+{
+	for (size_t i = 0; i < r->nfields; i++)
+		if (r->field[i].id == FIELD_ACCEPT_ENCODING &&
+		    answer_takes_gzip(r->field[i].value))
+			return true;
+	return false;
+}
+
+static bool
+answer_is_gzip(const struct http_reply *r)
+{
+	size_t n = 0;
+	bool gzip = false;
+
+	for (size_t i = 0; i < r->nfields; i++) {
+		if (r->field[i].id != FIELD_CONTENT_ENCODING)
+			continue;
+		n++;
+		gzip = slice_iis(r->field[i].value, "gzip") ||
+		       slice_iis(r->field[i].value, "x-gzip");
+	}
+	return gzip && n == 1;
+}
+
+/* false: it is to be undone and cannot be. */
+static bool
+answer_gunzip_begin(struct client *c, const struct http_reply *r)
+{
+	const struct conf *conf = &c->w->c->conf;
+	struct exchange *x = c->x;
+
+	if (!conf->wan_compression || r->framing == HTTP_NO_BODY ||
+	    !answer_is_gzip(r) || answer_client_takes_gzip(&x->req))
+		return true;
+	if (r->status == 206) /* a part of a stream cannot be undone */
+		return false;
+	x->gz = gunzip_new((uint64_t)conf->wan_reply_bytes_max);
+	return x->gz != NULL;
+}
+
+/* Of what was undone these are not true any more. */
+static bool
+answer_is_of_coding(const struct http_field *f)
+{
+	return f->id == FIELD_CONTENT_ENCODING || f->id == FIELD_CONTENT_MD5 ||
+	       f->id == FIELD_CONTENT_DIGEST || f->id == FIELD_REPR_DIGEST ||
+	       f->id == FIELD_ACCEPT_RANGES;
+}
+
+static void
+answer_put_field(const struct exchange *x, const struct http_field *f,
+		 struct out *o)
+{
+	if (x->gz != NULL && answer_is_of_coding(f))
+		return;
+	out_slice(o, f->name);
+	out_put(o, ": ", 2);
+	/* RFC 9110 8.8.3: other bytes, so not the same strong validator */
+	if (x->gz != NULL && f->id == FIELD_ETAG && f->value.len > 0 &&
+	    f->value.p[0] == '"')
+		out_put(o, "W/", 2);
+	out_slice(o, f->value);
+	out_put(o, "\r\n", 2);
+}
+
+/* ---- head ------------------------------------------------------------ */
+
 static void
 answer_put_head(struct client *c, const struct http_reply *r, struct out *o)
 {
@@ -80,11 +192,10 @@ answer_put_head(struct client *c, const struct http_reply *r, struct out *o)
 		if (http_fate_reply(f) != FATE_PASS)
 			continue;
 		dated |= f->id == FIELD_DATE;
-		out_slice(o, f->name);
-		out_put(o, ": ", 2);
-		out_slice(o, f->value);
-		out_put(o, "\r\n", 2);
+		answer_put_field(x, f, o);
 	}
+	if (c->w->c->conf.wan_compression && answer_is_gzip(r))
+		out_str(o, "Vary: Accept-Encoding\r\n");
 	if (!dated) /* RFC 9110 6.6.1 */
 		out_str(o, date_line(clock_real_ns()));
 	out_str(o, "X-RMS-Request-Id: ");
@@ -109,6 +220,10 @@ answer_on_head(struct client *c, const struct http_reply *r, struct out *o)
 	health_reply(c, r);
 	if (r->status == 401) {
 		forward_unauthorized(c);
+		return ANSWER_OVER;
+	}
+	if (!answer_gunzip_begin(c, r)) {
+		answer_bad(c, "gzip that cannot be undone");
 		return ANSWER_OVER;
 	}
 	x->status = r->status;
@@ -158,11 +273,12 @@ answer_head_step(struct client *c, struct out *o)
 }
 
 static void
-answer_put_run(struct client *c, struct out *o, const char *p, size_t n)
+answer_emit(struct client *c, struct out *o, const char *p, size_t n)
 {
 	char head[CHUNK_HEAD_MAX];
 
 	c->x->bytes_out += n;
+	c->x->flight += n;
 	if (!c->x->reply_chunked) {
 		out_put(o, p, n);
 		return;
@@ -172,9 +288,58 @@ answer_put_run(struct client *c, struct out *o, const char *p, size_t n)
 	out_put(o, "\r\n", 2);
 }
 
+/* The next bytes of the reply's body, which stay where they are until they
+ * are used up. */
+static void
+answer_put_run(struct client *c, struct out *o, const char *p, size_t n)
+{
+	struct exchange *x = c->x;
+
+	if (x->gz == NULL) {
+		answer_emit(c, o, p, n);
+		return;
+	}
+	x->gz_run = p;
+	x->gz_left = n;
+	x->gz_pending = true;
+}
+
+static enum answer_step
+answer_gunzip_bad(struct client *c, const char *why)
+{
+	log_warn("cloud: malformed reply: gzip: %s (request %s)", why,
+		 c->x->id);
+	stat_add(c->w->row, STAT_up_failed, 1);
+	client_end(c, REASON_CLOUD_BAD_REPLY);
+	return ANSWER_OVER;
+}
+
+static enum answer_step
+answer_gunzip_step(struct client *c, struct out *o)
+{
+	struct exchange *x = c->x;
+	const char *data, *why = "";
+	size_t used, n;
+	enum gunzip_result r;
+
+	r = gunzip_run(x->gz, x->gz_run, x->gz_left, &used, &data, &n, &why);
+	x->gz_run += used;
+	x->gz_left -= used;
+	if (r == GUNZIP_BAD)
+		return answer_gunzip_bad(c, why);
+	if (r == GUNZIP_DATA)
+		answer_emit(c, o, data, n);
+	x->gz_pending = r == GUNZIP_DATA || x->gz_left > 0;
+	/* only with more to come: after a flush it goes on by itself */
+	return r == GUNZIP_DATA && x->flight >= ANSWER_FLIGHT ? ANSWER_FLUSH
+							      : ANSWER_GO;
+}
+
 static enum answer_step
 answer_body_done(struct client *c, struct out *o)
 {
+	if (c->x->gz != NULL && !gunzip_is_complete(c->x->gz))
+		return answer_gunzip_bad(c, "it ends too early");
 	if (c->x->reply_chunked)
 		out_str(o, "0\r\n\r\n");
 	return ANSWER_DONE;
@@ -215,6 +380,10 @@ answer_step(struct client *c, struct out *o)
 		return n == 0 ? ANSWER_WAIT : answer_head_step(c, o);
 	if (x->reply_framing == HTTP_NO_BODY)
 		return ANSWER_DONE;
+	if (x->gz_pending)
+		return answer_gunzip_step(c, o);
+	if (x->reply_framing == HTTP_LENGTH && x->reply_left == 0)
+		return answer_body_done(c, o);
 	if (n == 0)
 		return ANSWER_WAIT;
 	if (x->reply_framing == HTTP_CHUNKED)
@@ -226,7 +395,7 @@ answer_step(struct client *c, struct out *o)
 	if (x->reply_framing == HTTP_CLOSE)
 		return ANSWER_GO;
 	x->reply_left -= n;
-	return x->reply_left == 0 ? ANSWER_DONE : ANSWER_GO;
+	return ANSWER_GO;
 }
 
 /* All bytes of the block; ends with anything but ANSWER_GO. */
@@ -282,9 +451,11 @@ answer_pump(struct client *c)
 	for (int i = 0; i < ANSWER_FILLS; i++) {
 		if (wire_blocked(&c->wire))
 			return true;
-		r = upstream_fill(c->x->up);
+		/* the block stays as it is while a run of it is being undone */
+		r = c->x->gz_pending ? IO_OK : upstream_fill(c->x->up);
 		if (r == IO_AGAIN && c->x->up->rpos == c->x->up->wpos)
 			return true;
+		c->x->flight = 0;
 		out_begin(&o, &c->wire);
 		s = answer_steps(c, &o);
 		if (s == ANSWER_WAIT && r != IO_OK && r != IO_AGAIN)
@@ -299,7 +470,7 @@ answer_pump(struct client *c)
 			answer_finish(c);
 			return false;
 		}
-		if (r == IO_AGAIN)
+		if (r == IO_AGAIN && s != ANSWER_FLUSH)
 			return true;
 	}
 	wire_again(&c->x->up->wire);

@@ -111,6 +111,13 @@ struct exchange {
 	enum http_framing reply_framing;
 	uint64_t reply_left;
 	struct chunk reply_chunk;
+	/* gzip undone: NULL when it is not; the run of the block that is being
+	 * fed to it, and whether it may have output left */
+	struct gunzip *gz;
+	const char *gz_run;
+	size_t gz_left;
+	bool gz_pending;
+	size_t flight; /* body bytes put since the last flush */
 
 	enum exchange_wait wait;
 	uint64_t wait_at; /* how far that had come when the timer was set */
@@ -125,6 +132,8 @@ struct exchange {
 
 	struct http_req req;
 };
+
+struct gunzip;
 
 struct client {
 	struct client *next, *prev;

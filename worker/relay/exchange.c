@@ -12,6 +12,7 @@
 #include "shm/base/log.h"
 #include "worker/relay/alog.h"
 #include "worker/relay/note.h"
+#include "worker/relay/gunzip.h"
 #include "worker/relay/upstream.h"
 
 /* Freed exchanges, for the next requests. */
@@ -79,6 +80,7 @@ exchange_end(struct client *c)
 	if (x->ident_owned)
 		identity_free(&x->ident);
 	free(x->auth_out);
+	gunzip_free(&x->gz);
 	c->x = NULL;
 	w->nexchanges--;
 	if (exchange_nspare >= EXCHANGE_SPARE_MAX) {

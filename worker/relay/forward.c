@@ -149,7 +149,8 @@ forward_put_fields(struct out *o, const struct conf *conf,
 		const struct http_field *f = &r->field[i];
 
 		if (http_fate_req(f) != FATE_PASS ||
-		    forward_is_ours(conf, f->name))
+		    forward_is_ours(conf, f->name) ||
+		    (f->id == FIELD_ACCEPT_ENCODING && conf->wan_compression))
 			continue;
 		out_slice(o, f->name);
 		out_put(o, ": ", 2);
@@ -190,6 +191,8 @@ forward_put_head(struct client *c, struct out *o, const struct relay_cred *cred)
 	forward_put_safe(o, w->c->conf.header_role.s,
 			 server_role_name(x->role));
 	forward_put_fields(o, &w->c->conf, &x->req);
+	if (w->c->conf.wan_compression)
+		out_str(o, "Accept-Encoding: gzip\r\n");
 	forward_put_via(o, w->c->conf.cloud_via.s);
 	out_str(o, "X-RMS-Request-Id: ");
 	out_str(o, x->id);
