@@ -26,6 +26,13 @@ import soap
 from labctl import Lab, build_dir
 from procs import LabError, wait_until
 
+# A shell ignores these for what it runs in the background, and whatever a test
+# starts would inherit that: it could not be interrupted.
+for number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT
+                      else signal.SIG_DFL)
+
 LOG_WAIT_S = 3
 # Events that no test may cause unawares: a process ended, hung or lied.
 CRASH_EVENTS = {3101, 3102, 3103}
