@@ -22,6 +22,7 @@
 #include "worker/issuers.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/tlskey.h"
+#include "worker/relay/warm.h"
 
 #define TLS_READ_BUFFER 32768
 
@@ -129,6 +130,8 @@ tls_init(struct relay *w)
 	tls.bio_inner = tls_bio_method("rms tunnel", tls_bio_read_inner,
 				       tls_bio_write_inner);
 	if (tls.bio == NULL || tls.bio_inner == NULL || tls.aes == NULL)
+		return -ENOMEM;
+	if (warm_up() != 0)
 		return -ENOMEM;
 	return tlskey_init(w);
 }
@@ -483,7 +486,11 @@ tls_load_issuers(SSL_CTX *ctx, const char *pem, size_t len)
 	if (b == NULL)
 		return 0;
 	while ((ca = PEM_read_bio_X509(b, NULL, NULL, NULL)) != NULL) {
-		n += X509_STORE_add_cert(store, ca) == 1;
+		/* Reads its extensions now.  OpenSSL would at the first use,
+		 * and were there no memory then, hold it for an invalid one
+		 * as long as the process lives. */
+		if (X509_check_purpose(ca, -1, 0) == 1)
+			n += X509_STORE_add_cert(store, ca) == 1;
 		X509_free(ca);
 	}
 	ERR_clear_error();

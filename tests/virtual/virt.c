@@ -1,0 +1,529 @@
+/*
+ * Purpose: run a process of ours in a thread, in virtual time.
+ *
+ * Runs in: tests.
+ * Trusts:  the test.
+ * Touches: the functions of libc that are defined here, which stand before
+ *          the C library's for the whole program, libevent included.
+ * Failure: the scenario's process ends with a line.
+ */
+#include "tests/virtual/virt.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <openssl/crypto.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shm/base/bug.h"
+#include "shm/base/clock.h"
+#include "shm/role.h"
+
+#define VIRT_FDS 1024
+/* A scenario that takes longer hangs: it waits for nothing real. */
+#define VIRT_ALARM_S   120
+#define VIRT_EXIT_OVER 7
+
+struct virt_io virt_io;
+
+static struct {
+	bool on;
+	uint64_t mono_ns, real_ns, start_ns;
+	sem_t go, idle;	 /* the process may run; it has nothing to do */
+	uint64_t due_ns; /* what it waits for; UINT64_MAX: nothing */
+	bool ended;
+	int (*main_fn)(int, char **);
+	int argc;
+	char **argv;
+	uint32_t again[VIRT_FDS]; /* events held back, by descriptor */
+	enum virt_connect next, later;
+	unsigned connects;
+	char cloud[64];
+	int room;
+	/* memory */
+	bool counting;
+	unsigned allocs, fail_at;
+} v;
+
+/* The process under test runs in this thread. */
+static _Thread_local bool is_process;
+
+_Noreturn void
+virt_fail(const char *file, int line, const char *what, const char *const *more,
+	  size_t n)
+{
+	fprintf(stderr, "%s:%d: not so: %s\n", file, line, what);
+	for (size_t i = 1; i < n; i++)
+		fprintf(stderr, "%s\n", more[i]);
+	_exit(1);
+}
+
+_Noreturn void
+virt_over(void)
+{
+	_exit(VIRT_EXIT_OVER);
+}
+
+enum virt_result
+virt_scenario(void (*fn)(void *arg), void *arg)
+{
+	int status = 0;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		alarm(VIRT_ALARM_S);
+		fn(arg);
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return VIRT_BAD;
+	if (WIFSIGNALED(status))
+		fprintf(stderr, "ended by signal %d\n", WTERMSIG(status));
+	if (!WIFEXITED(status))
+		return VIRT_BAD;
+	if (WEXITSTATUS(status) == VIRT_EXIT_OVER)
+		return VIRT_OVER;
+	return WEXITSTATUS(status) == 0 ? VIRT_GOOD : VIRT_BAD;
+}
+
+/* --- turns -----------------------------------------------------------------
+ */
+
+static void *
+process(void *arg)
+{
+	(void)arg;
+	is_process = true;
+	while (sem_wait(&v.go) != 0)
+		;
+	v.main_fn(v.argc, v.argv);
+	v.ended = true;
+	sem_post(&v.idle);
+	return NULL;
+}
+
+void
+virt_run(void)
+{
+	if (v.ended)
+		return;
+	sem_post(&v.go);
+	while (sem_wait(&v.idle) != 0)
+		;
+}
+
+void
+virt_start(int (*main_fn)(int argc, char **argv), int argc, char **argv)
+{
+	struct timespec ts;
+	pthread_t thread;
+
+	VIRT_NEED(syscall(SYS_clock_gettime, CLOCK_REALTIME, &ts) == 0);
+	v.real_ns = (uint64_t)ts.tv_sec * NS_PER_S;
+	v.mono_ns = v.start_ns = 1000 * NS_PER_S;
+	v.on = true;
+	v.main_fn = main_fn;
+	v.argc = argc;
+	v.argv = argv;
+	VIRT_NEED(sem_init(&v.go, 0, 0) == 0 && sem_init(&v.idle, 0, 0) == 0);
+	VIRT_NEED(pthread_create(&thread, NULL, process, NULL) == 0);
+	virt_run();
+}
+
+void
+virt_advance(uint64_t ms)
+{
+	uint64_t end = v.mono_ns + ms * NS_PER_MS;
+
+	virt_run();
+	while (v.mono_ns < end && !v.ended) {
+		v.mono_ns = MAX(v.mono_ns, MIN(end, v.due_ns));
+		virt_run();
+	}
+}
+
+uint64_t
+virt_now_ns(void)
+{
+	return v.mono_ns;
+}
+
+bool
+virt_ended(void)
+{
+	return v.ended;
+}
+
+void
+virt_next_connect(enum virt_connect how)
+{
+	v.next = how;
+}
+
+void
+virt_connects(enum virt_connect how)
+{
+	v.next = v.later = how;
+}
+
+unsigned
+virt_connected(void)
+{
+	return v.connects;
+}
+
+/* --- sockets of the script -------------------------------------------------
+ */
+
+static socklen_t
+abstract_name(struct sockaddr_un *a, const char *name)
+{
+	*a = (struct sockaddr_un){.sun_family = AF_UNIX};
+	/* abstract (unix(7)): no file, gone with the process */
+	snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1, "rms-virt-%d-%s",
+		 (int)getpid(), name);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			   strlen(a->sun_path + 1));
+}
+
+int
+virt_listen(const char *name)
+{
+	struct sockaddr_un a;
+	socklen_t len = abstract_name(&a, name);
+	int fd = (int)syscall(SYS_socket, AF_UNIX,
+			      SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	VIRT_NEED(fd >= 0);
+	VIRT_NEED(bind(fd, (struct sockaddr *)&a, len) == 0);
+	VIRT_NEED(listen(fd, 64) == 0);
+	return fd;
+}
+
+int
+virt_dial(const char *name)
+{
+	struct sockaddr_un a;
+	socklen_t len = abstract_name(&a, name);
+	int fd = (int)syscall(SYS_socket, AF_UNIX,
+			      SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	VIRT_NEED(fd >= 0 && fd < VIRT_FDS);
+	VIRT_NEED(syscall(SYS_connect, fd, &a, len) == 0);
+	return fd;
+}
+
+void
+virt_set_cloud(const char *name)
+{
+	snprintf(v.cloud, sizeof(v.cloud), "%s", name);
+}
+
+void
+virt_set_room(int bytes)
+{
+	v.room = bytes;
+}
+
+/* --- libc, as the process sees it ------------------------------------------
+ */
+
+int
+clock_gettime(clockid_t id, struct timespec *ts)
+{
+	uint64_t ns = v.mono_ns;
+
+	if (!v.on)
+		return (int)syscall(SYS_clock_gettime, id, ts);
+	if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)
+		ns = v.real_ns + (v.mono_ns - v.start_ns);
+	ts->tv_sec = (time_t)(ns / NS_PER_S);
+	ts->tv_nsec = (long)(ns % NS_PER_S);
+	return 0;
+}
+
+/* Events that were held back, behind those of the kernel. */
+static int
+made_up(struct epoll_event *ev, int n, int max)
+{
+	for (int fd = 0; fd < VIRT_FDS && n < max; fd++) {
+		if (v.again[fd] == 0)
+			continue;
+		ev[n] = (struct epoll_event){.events = v.again[fd]};
+		ev[n++].data.fd = fd; /* as libevent has it */
+		v.again[fd] = 0;
+	}
+	return n;
+}
+
+int
+epoll_wait(int ep, struct epoll_event *ev, int max, int timeout)
+{
+	uint64_t due = timeout < 0 ? UINT64_MAX
+				   : v.mono_ns + (uint64_t)timeout * NS_PER_MS;
+	int n;
+
+	if (!is_process)
+		return (int)syscall(SYS_epoll_wait, ep, ev, max, timeout);
+	for (;;) {
+		n = (int)syscall(SYS_epoll_wait, ep, ev, max, 0);
+		if (n < 0)
+			return n;
+		n = made_up(ev, n, max);
+		if (n > 0 || timeout == 0 || v.mono_ns >= due)
+			return n;
+		v.due_ns = due;
+		sem_post(&v.idle);
+		while (sem_wait(&v.go) != 0)
+			;
+	}
+}
+
+ssize_t
+recv(int fd, void *buf, size_t size, int flags)
+{
+	size_t max = size;
+	ssize_t n;
+	int left = 0;
+
+	if (is_process && virt_io.recv_max > 0)
+		max = MIN(size, virt_io.recv_max);
+	n = syscall(SYS_recvfrom, fd, buf, max, flags, NULL, NULL);
+	if (is_process && n > 0 && max < size &&
+	    ioctl(fd, FIONREAD, &left) == 0 && left > 0)
+		v.again[fd] |= EPOLLIN;
+	return n;
+}
+
+ssize_t
+send(int fd, const void *buf, size_t len, int flags)
+{
+	size_t max = len;
+	ssize_t n;
+
+	if (is_process) {
+		virt_io.sends++;
+		if (virt_io.sends == virt_io.full_at ||
+		    (virt_io.full_every > 0 &&
+		     virt_io.sends % virt_io.full_every == 0)) {
+			v.again[fd] |= EPOLLOUT;
+			errno = EAGAIN;
+			return -1;
+		}
+		if (virt_io.send_max > 0)
+			max = MIN(len, virt_io.send_max);
+	}
+	n = syscall(SYS_sendto, fd, buf, max, flags, NULL, 0);
+	if (is_process && n > 0 && max < len)
+		v.again[fd] |= EPOLLOUT;
+	return n;
+}
+
+int
+accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET,
+				 .sin_port = htons(40000)};
+	int s = (int)syscall(SYS_accept4, fd, NULL, NULL, flags);
+
+	if (s < 0 || !is_process)
+		return s;
+	VIRT_NEED(s < VIRT_FDS);
+	v.again[s] = 0;
+	if (v.room > 0)
+		setsockopt(s, SOL_SOCKET, SO_SNDBUF, &v.room, sizeof(v.room));
+	in.sin_addr.s_addr = htonl(0xc0000201); /* 192.0.2.1 (RFC 5737) */
+	memcpy(addr, &in, MIN(*len, (socklen_t)sizeof(in)));
+	*len = sizeof(in);
+	return s;
+}
+
+int
+socket(int domain, int type, int protocol)
+{
+	int fd;
+
+	if (is_process && (domain == AF_INET || domain == AF_INET6))
+		domain = AF_UNIX;
+	fd = (int)syscall(SYS_socket, domain, type, protocol);
+	VIRT_NEED(fd < VIRT_FDS);
+	if (is_process && fd >= 0)
+		v.again[fd] = 0;
+	return fd;
+}
+
+/* A descriptor on which nothing ever happens takes the place of fd. */
+static void
+hang(int fd)
+{
+	int p[2];
+
+	VIRT_NEED(pipe(p) == 0);
+	VIRT_NEED(dup2(p[0], fd) == fd);
+	close(p[0]); /* the other end stays open */
+}
+
+int
+connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	enum virt_connect how = v.next;
+	struct sockaddr_un a;
+
+	if (!is_process)
+		return (int)syscall(SYS_connect, fd, addr, len);
+	v.next = v.later;
+	v.connects++;
+	if (how == VIRT_REFUSED) {
+		errno = ECONNREFUSED;
+		return -1;
+	}
+	if (how == VIRT_HANGS) {
+		hang(fd);
+		errno = EINPROGRESS;
+		return -1;
+	}
+	len = abstract_name(&a, v.cloud);
+	return (int)syscall(SYS_connect, fd, &a, len);
+}
+
+/* child_main() closes what it was not given; here that is the script's. */
+int
+close_range(unsigned first, unsigned last, int flags)
+{
+	(void)first;
+	(void)last;
+	(void)flags;
+	return 0;
+}
+
+/* The sandbox would take the script's system calls too. */
+int __wrap_sandbox_drop(const char *user, const char **note_r);
+int __wrap_sandbox_enter(enum role role, const char *const *readable,
+			 const char **note_r);
+
+int
+__wrap_sandbox_drop(const char *user, const char **note_r)
+{
+	(void)user;
+	(void)note_r;
+	return 0;
+}
+
+int
+__wrap_sandbox_enter(enum role role, const char *const *readable,
+		     const char **note_r)
+{
+	(void)role;
+	(void)readable;
+	(void)note_r;
+	return 0;
+}
+
+/* --- memory ----------------------------------------------------------------
+ */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+/* Is this the one that fails? */
+static bool
+fails(void)
+{
+	if (!is_process || !v.counting)
+		return false;
+	return ++v.allocs == v.fail_at;
+}
+
+void *
+__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *p, size_t size)
+{
+	return fails() ? NULL : __real_realloc(p, size);
+}
+
+static void *
+ssl_malloc(size_t n, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	return n == 0 ? NULL : __wrap_malloc(n);
+}
+
+static void *
+ssl_realloc(void *p, size_t n, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	if (n == 0) {
+		free(p);
+		return NULL;
+	}
+	return __wrap_realloc(p, n);
+}
+
+static void
+ssl_free(void *p, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	free(p);
+}
+
+/* Before main(): OpenSSL takes them only before its first allocation. */
+__attribute__((constructor)) static void
+memory_set_up(void)
+{
+	if (CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free) != 1)
+		abort();
+	event_set_mem_functions(__wrap_malloc, __wrap_realloc, free);
+}
+
+void
+virt_alloc_begin(unsigned fail_at)
+{
+	v.allocs = 0;
+	v.fail_at = fail_at;
+	v.counting = true;
+}
+
+unsigned
+virt_alloc_count(void)
+{
+	return v.allocs;
+}
+
+void
+virt_alloc_end(void)
+{
+	v.counting = false;
+}
