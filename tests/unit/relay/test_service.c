@@ -495,10 +495,39 @@ test_wsdl(void **state)
 	has("soapAction=\"" NS "AcquirePreLicense\"");
 }
 
+/* The path that was found last is remembered. */
+static void
+one_path_is_not_taken_for_another(void **state)
+{
+	static const char license[] = "/_wmcs/licensing/license.asmx";
+	static const char publish[] = "/_wmcs/licensing/publish.asmx";
+
+	(void)state;
+	_Static_assert(sizeof(license) == sizeof(publish), "as long");
+	for (int i = 0; i < 3; i++) {
+		service_is(license, SERVICE_LICENSE);
+		service_is(license, SERVICE_LICENSE);
+		service_is(publish, SERVICE_PUBLISH);
+		assert_int_equal(find("/_wmcs/licensing/licence.asmx"),
+				 PATH_UNKNOWN);
+		assert_int_equal(find_n(publish, sizeof(publish) - 2),
+				 PATH_UNKNOWN);
+		assert_int_equal(find_n(publish, sizeof(publish)),
+				 PATH_UNKNOWN);
+		assert_int_equal(find_n(publish, 0), PATH_UNKNOWN);
+	}
+	/* another function of the connector comes first, also then */
+	service_is(license, SERVICE_LICENSE);
+	assert_int_equal(
+	    service_find(slice_of(license), slice_of(license), &found),
+	    PATH_HEALTH);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(one_path_is_not_taken_for_another),
 	    cmocka_unit_test(test_every_service),
 	    cmocka_unit_test(test_case_and_slashes),
 	    cmocka_unit_test(test_rmso_uri_and_health),
