@@ -391,11 +391,28 @@ tls_binding_of(const X509 *cert, uint8_t out[TLS_BINDING_MAX])
 size_t
 tls_binding(SSL *ssl, uint8_t out[TLS_BINDING_MAX])
 {
-	const X509 *cert = SSL_get_certificate(ssl);
-
+	/* What was said last, with a reference to the certificate: while that
+	 * is held, its address is no other's. */
+	static struct {
+		X509 *cert;
+		size_t n;
+		uint8_t bytes[TLS_BINDING_MAX];
+	} last;
 	/* A session is resumed under the certificate that began it only: the
 	 * session id context sees to that. */
-	return cert == NULL ? 0 : tls_binding_of(cert, out);
+	X509 *cert = SSL_get_certificate(ssl);
+
+	if (cert == NULL)
+		return 0;
+	if (cert != last.cert) {
+		X509_free(last.cert);
+		last.cert = NULL;
+		last.n = tls_binding_of(cert, last.bytes);
+		if (last.n > 0 && X509_up_ref(cert) == 1)
+			last.cert = cert;
+	}
+	memcpy(out, last.bytes, last.n);
+	return last.n;
 }
 
 size_t
