@@ -48,7 +48,7 @@
 
 #define NS_PER_S	1000000000ull
 #define OPENING_MAX	16   /* connections on their way at once, idle, open */
-#define OPENING_S	60   /* for all of them */
+#define OPENING_S	300  /* for all of them */
 #define ERRORS_MAX	1000 /* then it is no measurement */
 #define ERRORS_TOLD	5
 #define LATENCY_SLOTS	262144 /* of 1 us */
