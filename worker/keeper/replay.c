@@ -86,6 +86,23 @@ set_grow(struct set *s)
 	return 0;
 }
 
+/* Room for n in an empty one, at once: growing step by step costs as much
+ * again. */
+static int
+set_reserve(struct set *s, uint64_t n)
+{
+	size_t cells = SET_MIN;
+
+	BUG_ON(s->cells != 0 || n > REPLAY_LOG_MAX);
+	while (n * 4 >= cells * 3)
+		cells *= 2;
+	s->cell = calloc(cells, sizeof(*s->cell));
+	if (s->cell == NULL)
+		return -ENOMEM;
+	s->cells = cells;
+	return 0;
+}
+
 static int
 set_add(struct set *s, uint64_t hash)
 {
@@ -173,7 +190,7 @@ log_read(struct replay *r, struct set *s, unsigned half)
 {
 	const uint64_t *entry = replay_log_entries(r->log, half);
 	uint64_t n = atomic_load(&r->log->half[half].n);
-	int e = 0;
+	int e = n > 0 ? set_reserve(s, n) : 0;
 
 	for (uint64_t i = 0; e == 0 && i < n; i++)
 		if (entry[i] != 0 && !set_has(s, entry[i]))
