@@ -38,6 +38,7 @@ import time
 import kdc as kdc_module
 import keeper_peers as k
 import negotiate
+import ntlm as ntlm_client
 import pac_peers as p
 import soap
 from listener_peers import listener
@@ -436,6 +437,36 @@ def ntlm(world):
 @fault("NTLM inside Negotiate, which is off", 401, 2106, "ntlm")
 def ntlm_in_negotiate(world):
     return world.ask(field(k.spnego_init([k.OID_NTLM], k.NTLMSSP)))
+
+
+def _ntlm(world, account, password, *fields):
+    """A log-on with NTLM, which is on; the last reply."""
+    users = f"{world.dir}/ntlm.users"
+    world.write(users, b"CONTOSO:exch01$:Geheim-1\n")
+    world.lab.configure(ntlm="true", ntlm_user_file=f'"{users}"')
+    world.undo(lambda: world.lab.configure(ntlm=None, ntlm_user_file=None))
+    one, address = ntlm_client.Ntlm(account, password), f"127.0.2.{next(world.addresses)}"
+    with world.lab.client(source=address) as client:
+        reply = ask(client, field(one.token(), "NTLM"), *fields)
+        if ntlm_client.has_challenge(reply, "NTLM"):
+            answer = one.token(ntlm_client.challenge(reply, "NTLM"))
+            reply = ask(client, field(answer, "NTLM"), *fields)
+        return reply
+
+
+@fault("NTLM with a wrong password", 401, 2000, "logon")
+def ntlm_password(world):
+    return _ntlm(world, "CONTOSO\\exch01$", "wrong")
+
+
+@fault("NTLM, and winbind does not answer", 401, 2000, "no-winbind")
+def ntlm_without_winbind(world):
+    return _ntlm(world, "CONTOSO\\somebody", "x")
+
+
+@fault("NTLM through a proxy that shows itself", 401, 2106, "ntlm-proxy")
+def ntlm_through_a_proxy(world):
+    return _ntlm(world, "CONTOSO\\exch01$", "Geheim-1", ("Via", "1.1 proxy.lab.test"))
 
 
 @fault("another scheme (Basic)", 401, 2106, "no-mech")
