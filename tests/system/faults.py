@@ -14,8 +14,8 @@ what is wrong, in words for the document; the status of the reply (None: there
 is no request, and what the function returns does not count); the number of the
 event (None: there is none); the cause of docs/AUTH_CAUSES.md or the reason of
 docs/REASONS.md (None: neither); says: what rmsctl is asked, and for which words
-its line is known (None: rmsctl has nothing to say).  section=... begins a new
-table of the document.
+its line is known (None: `rmsctl explain` of the request, when it was refused).
+section=... begins a new table of the document.
 
 world (class World below) has the lab, its keytab with many services, and
 tickets of every kind.  What a function changes it puts back by world.undo(f):
@@ -90,6 +90,15 @@ def explain(account):
         told = world.lab.rmsctl_json("explain", account)
         return f"`rmsctl explain`: {told['verdict_text']}. {told['advice']}"
     return ask_rmsctl
+
+
+def explain_request(world, reply):
+    """What `rmsctl explain` knows of a refused request by its id."""
+    number = reply.get("X-RMS-Request-Id")
+    [told] = world.lab.rmsctl_json("explain", number)["requests"]
+    assert (told["request_id"], told["status"]) == (number, reply.status), told
+    words = [told["cause"] or told["end"]] + ([told["detail"]] if told["detail"] else [])
+    return "`rmsctl explain REQUEST`: " + ": ".join(words)
 
 
 def status(*words):

@@ -55,7 +55,11 @@ def test_fault(world, row):
     elif row.cause:
         own_error(reply, row.status, "AUTH_FAILED")
         assert f"({row.cause})" in event["reason"], event
-    line = faults.line(row, event, row.says and row.says(world))
+    if row.says:
+        says = row.says(world)
+    else:
+        says = faults.explain_request(world, reply) if row.status and row.status >= 400 else None
+    line = faults.line(row, event, says)
     if WRITE:
         _seen[row.name] = line
     else:
