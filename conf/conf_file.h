@@ -45,6 +45,10 @@ MUST_USE int conf_file_parse(const char *path, const char *text,
 MUST_USE int conf_file_check(const char *path, const struct conf *c,
 			     struct conf_errors *e_r);
 
+/* NULL when the first certificate of a PEM text is of the private key in the
+ * other; else "why, what would do". */
+const char *conf_pair_fault(struct slice chain, struct slice key);
+
 /* --help of rms-connectord: every directive with default and text. */
 void conf_print_help(FILE *f);
 /* A commented sample file that parses. */

@@ -26,6 +26,8 @@
 #define CHAIN_CERTS_MAX	  10
 #define BINDING_CERTS_MAX 7 /* and our own: MSG_BINDINGS_MAX */
 #define CLOUD_CERTS_MAX	  10000
+#define CLIENT_CAS_MAX	  100 /* each client is told their names */
+#define CRL_BYTES_MAX	  16777216
 #define RSA_BITS_MAX	  4096 /* of SIGN_REPLY, and of patience */
 /* Certificates live for 47 days at least (CA/Browser Forum SC-081). */
 #define EXPIRES_SOON_DAYS 7
@@ -160,34 +162,66 @@ key_fault(const EVP_PKEY *key)
 }
 
 static EVP_PKEY *
-load_key(const struct spot *s, const char *path)
+parse_key(const char *pem, size_t len, const char **why_r)
 {
-	size_t len = 0;
-	char *pem = check_read(s, path, PEM_BYTES_MAX, true, &len);
+	BIO *bio = BIO_new_mem_buf(pem, (int)len);
 	EVP_PKEY *key = NULL;
-	const char *why = NULL;
-	BIO *bio;
 
-	if (pem == NULL)
-		return NULL;
-	bio = BIO_new_mem_buf(pem, (int)len);
+	*why_r = NULL;
 	if (bio != NULL)
 		key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
 	BIO_free(bio);
 	ERR_clear_error();
 	if (key != NULL)
-		why = key_fault(key);
+		*why_r = key_fault(key);
 	else if (strstr(pem, "ENCRYPTED") != NULL)
-		why = "the key has a passphrase, nobody is there to type it, "
-		      "store it without";
+		*why_r = "the key has a passphrase, nobody is there to type "
+			 "it, store it without";
 	else
-		why = "no private key that parses in it, name a PEM file";
-	check_wipe_free(pem, len);
-	if (why == NULL)
+		*why_r = "no private key that parses in it, name a PEM file";
+	if (*why_r == NULL)
 		return key;
-	check_fault(s, path, why);
 	EVP_PKEY_free(key);
 	return NULL;
+}
+
+static EVP_PKEY *
+load_key(const struct spot *s, const char *path)
+{
+	const char *why;
+	size_t len = 0;
+	char *pem = check_read(s, path, PEM_BYTES_MAX, true, &len);
+	EVP_PKEY *key;
+
+	if (pem == NULL)
+		return NULL;
+	key = parse_key(pem, len, &why);
+	check_wipe_free(pem, len);
+	if (key == NULL)
+		check_fault(s, path, why);
+	return key;
+}
+
+static const char no_pair[] = "not the key of this certificate, name the pair";
+
+const char *
+conf_pair_fault(struct slice chain, struct slice key)
+{
+	const char *why;
+	STACK_OF(X509) *all =
+	    parse_certs(chain.p, chain.len, CHAIN_CERTS_MAX, &why);
+	EVP_PKEY *pkey = NULL;
+
+	if (all == NULL)
+		return why;
+	pkey = parse_key(key.p, key.len, &why);
+	if (pkey != NULL &&
+	    X509_check_private_key(sk_X509_value(all, 0), pkey) != 1)
+		why = no_pair;
+	ERR_clear_error();
+	EVP_PKEY_free(pkey);
+	sk_X509_pop_free(all, X509_free);
+	return why;
 }
 
 /* --- a listener -------------------------------------------------------- */
@@ -217,8 +251,7 @@ check_pair(struct check *k, size_t i)
 		pkey = load_key(&key, l->key.s);
 	if (chain != NULL && pkey != NULL &&
 	    X509_check_private_key(sk_X509_value(chain, 0), pkey) != 1)
-		check_fault(&key, l->key.s,
-			    "not the key of this certificate, name the pair");
+		check_fault(&key, l->key.s, no_pair);
 	ERR_clear_error();
 	if (chain != NULL) {
 		check_chain(&cert, l->certificate.s, chain);
@@ -273,6 +306,193 @@ check_bindings(struct check *k, size_t i)
 		    X509_free);
 }
 
+/* --- clients' certificates ----------------------------------------------- */
+
+static void
+check_issuers(const struct spot *s, const char *path, STACK_OF(X509) * all)
+{
+	char name[128], why[300];
+
+	for (int i = 0; i < sk_X509_num(all); i++) {
+		X509 *x = sk_X509_value(all, i);
+
+		subject_of(x, name, sizeof(name));
+		if (X509_check_ca(x) != 1) {
+			snprintf(why, sizeof(why),
+				 "certificate %d in it (%s) is not one of an "
+				 "issuer (CA:TRUE), name those of issuers only",
+				 i + 1, name);
+			check_fault(s, path, why);
+		} else if (X509_cmp_current_time(X509_get0_notAfter(x)) <= 0) {
+			snprintf(why, sizeof(why),
+				 "certificate %d in it (%s) has expired and "
+				 "vouches for nobody any more, replace it",
+				 i + 1, name);
+			check_warn(s, path, why);
+		}
+	}
+	ERR_clear_error();
+}
+
+static X509_CRL *
+crl_next(BIO *bio)
+{
+	return PEM_read_bio_X509_CRL(bio, NULL, no_passphrase, NULL);
+}
+
+/* Whose list it is, of those in client_ca; NULL: an issuer in between. */
+static X509 *
+crl_issuer(const X509_CRL *crl, STACK_OF(X509) * cas)
+{
+	for (int i = 0; i < sk_X509_num(cas); i++)
+		if (X509_NAME_cmp(
+			X509_CRL_get_issuer(crl),
+			X509_get_subject_name(sk_X509_value(cas, i))) == 0)
+			return sk_X509_value(cas, i);
+	return NULL;
+}
+
+/* One of several CAs of that name (old and new key) has to have signed it. */
+static bool
+crl_is_signed(X509_CRL *crl, STACK_OF(X509) * cas)
+{
+	for (int i = 0; i < sk_X509_num(cas); i++) {
+		X509 *ca = sk_X509_value(cas, i);
+
+		if (X509_NAME_cmp(X509_CRL_get_issuer(crl),
+				  X509_get_subject_name(ca)) == 0 &&
+		    X509_CRL_verify(crl, X509_get0_pubkey(ca)) == 1)
+			return true;
+	}
+	return false;
+}
+
+static void
+check_crl(const struct spot *s, const char *path, X509_CRL *crl,
+	  STACK_OF(X509) * cas)
+{
+	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+	char name[128], why[300];
+
+	X509_NAME_oneline(X509_CRL_get_issuer(crl), name, (int)sizeof(name));
+	if (crl_issuer(crl, cas) != NULL && !crl_is_signed(crl, cas)) {
+		snprintf(why, sizeof(why),
+			 "the list of %s is not signed by the issuer of that "
+			 "name in client_ca, fetch it again",
+			 name);
+		check_fault(s, path, why);
+	} else if (next != NULL && X509_cmp_current_time(next) <= 0) {
+		snprintf(why, sizeof(why),
+			 "the list of %s is out of date and its certificates "
+			 "are refused, fetch it again",
+			 name);
+		check_warn(s, path, why);
+	}
+	ERR_clear_error();
+}
+
+static bool
+has_crl(X509 *ca, STACK_OF(X509_CRL) * all)
+{
+	for (int i = 0; i < sk_X509_CRL_num(all); i++)
+		if (X509_NAME_cmp(
+			X509_get_subject_name(ca),
+			X509_CRL_get_issuer(sk_X509_CRL_value(all, i))) == 0)
+			return true;
+	return false;
+}
+
+static void
+check_crls(const struct spot *s, const char *path, STACK_OF(X509_CRL) * all,
+	   STACK_OF(X509) * cas)
+{
+	char name[128], why[300];
+
+	for (int i = 0; i < sk_X509_CRL_num(all); i++)
+		check_crl(s, path, sk_X509_CRL_value(all, i), cas);
+	for (int i = 0; i < sk_X509_num(cas); i++) {
+		if (has_crl(sk_X509_value(cas, i), all))
+			continue;
+		subject_of(sk_X509_value(cas, i), name, sizeof(name));
+		snprintf(why, sizeof(why),
+			 "no list of %s in it, what it has issued is refused, "
+			 "add its list",
+			 name);
+		check_warn(s, path, why);
+	}
+}
+
+static void
+load_crls(const struct spot *s, const char *path, STACK_OF(X509) * cas)
+{
+	STACK_OF(X509_CRL) *all = sk_X509_CRL_new_null();
+	size_t len = 0;
+	char *pem = check_read(s, path, CRL_BYTES_MAX, false, &len);
+	BIO *bio = pem == NULL ? NULL : BIO_new_mem_buf(pem, (int)len);
+	X509_CRL *crl;
+
+	while (all != NULL && bio != NULL && (crl = crl_next(bio)) != NULL)
+		if (sk_X509_CRL_push(all, crl) == 0)
+			X509_CRL_free(crl);
+	if (pem == NULL)
+		;
+	else if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		check_fault(s, path,
+			    "a list in it does not parse, fetch it again");
+	else if (sk_X509_CRL_num(all) == 0)
+		check_fault(s, path,
+			    "no revocation list in it, name a PEM file (X509 "
+			    "CRL)");
+	else
+		check_crls(s, path, all, cas);
+	ERR_clear_error();
+	BIO_free(bio);
+	free(pem);
+	sk_X509_CRL_pop_free(all, X509_CRL_free);
+}
+
+static void
+check_clients(struct check *k, size_t i)
+{
+	const struct conf_listener *l = &k->c->listener[i];
+	bool asks = strcmp(l->client_certificate.s, "off") != 0;
+	char ca_text[128], crl_text[128], text[128];
+	struct spot ca, crl, mode;
+	STACK_OF(X509) *cas = NULL;
+
+	check_listener_spot(k, i, "client_certificate", text, sizeof(text),
+			    &mode);
+	check_listener_spot(k, i, "client_ca", ca_text, sizeof(ca_text), &ca);
+	check_listener_spot(k, i, "client_crl", crl_text, sizeof(crl_text),
+			    &crl);
+	if (asks && !l->tls)
+		check_fault(&mode, l->client_certificate.s,
+			    "without TLS no certificate can be shown, add tls "
+			    "= true or remove it");
+	if (!asks && l->client_ca.s[0] != '\0')
+		check_fault(&ca, "",
+			    "set, but client_certificate is off, nobody is "
+			    "asked, set it to ask or require, or remove this");
+	if (!asks && l->client_crl.s[0] != '\0')
+		check_fault(&crl, "",
+			    "set, but client_certificate is off, nobody is "
+			    "asked, set it to ask or require, or remove this");
+	if (!asks || !l->tls)
+		return;
+	if (l->client_ca.s[0] == '\0')
+		check_fault(&ca, "",
+			    "not set, client_certificate needs it, name a PEM "
+			    "file of issuers");
+	else
+		cas = load_certs(&ca, l->client_ca.s, PEM_BYTES_MAX,
+				 CLIENT_CAS_MAX);
+	if (cas != NULL)
+		check_issuers(&ca, l->client_ca.s, cas);
+	if (cas != NULL && l->client_crl.s[0] != '\0')
+		load_crls(&crl, l->client_crl.s, cas);
+	sk_X509_pop_free(cas, X509_free);
+}
+
 void
 check_certs(struct check *k, size_t i)
 {
@@ -281,6 +501,7 @@ check_certs(struct check *k, size_t i)
 	else
 		check_no_tls(k, i);
 	check_bindings(k, i);
+	check_clients(k, i);
 }
 
 /* --- the cloud --------------------------------------------------------- */

@@ -3,8 +3,8 @@
  *
  * Runs in: the master.
  * Trusts:  conf_file_check(), which looked at rights and contents before.
- * Touches: certificates, keys (opened, never read here), keytab, accounts for
- *          NTLM (likewise), CA file.
+ * Touches: certificates, revocation lists, keys and keytab (wiped), accounts
+ *          for NTLM (opened, never read here), CA file.
  * Failure: -errno with a line; nothing half-loaded stays.
  */
 #include "master/publish_files.h"
@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conf/conf_file.h"
 #include "conf/conf_keytab.h"
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
@@ -61,7 +62,23 @@ files_read(const char *path, size_t max, char **data_r, size_t *len_r,
 	return r;
 }
 
-/* A copy that nobody can change any more; an empty path is none. */
+/* A copy that nobody can change any more. */
+static int
+files_seal(const char *path, const char *data, size_t len, int *fd_r, char *err,
+	   size_t err_size)
+{
+	int fd = fd_memfd_sealed("pem", data, len);
+
+	if (fd < 0) {
+		snprintf(err, err_size, "%s: cannot be copied: %s", path,
+			 strerror(-fd));
+		return fd;
+	}
+	*fd_r = fd;
+	return 0;
+}
+
+/* Likewise of a file; an empty path is none. */
 static int
 files_copy(const char *path, size_t max, int *fd_r, char *err, size_t err_size)
 {
@@ -74,15 +91,9 @@ files_copy(const char *path, size_t max, int *fd_r, char *err, size_t err_size)
 	r = files_read(path, max, &data, &len, err, err_size);
 	if (r != 0)
 		return r;
-	r = fd_memfd_sealed("pem", data, len);
+	r = files_seal(path, data, len, fd_r, err, err_size);
 	free(data);
-	if (r < 0) {
-		snprintf(err, err_size, "%s: cannot be copied: %s", path,
-			 strerror(-r));
-		return r;
-	}
-	*fd_r = r;
-	return 0;
+	return r;
 }
 
 /* A copy: who writes to the file does not change what a keeper that is
@@ -108,6 +119,46 @@ files_load_keytab(struct publish_files *f, const char *path, char *err,
 	return r;
 }
 
+/*
+ * Copies: a process that is started again gets what is in force, whoever
+ * writes to the files meanwhile.  They are one pair as they are here, not only
+ * as they were when conf_file_check() saw them.
+ */
+static int
+files_load_pair(struct publish_files *f, size_t i,
+		const struct conf_listener *c, char *err, size_t err_size)
+{
+	char *chain, *key;
+	size_t chain_len, key_len;
+	const char *fault;
+	int r = files_read(c->certificate.s, FILES_PEM_MAX, &chain, &chain_len,
+			   err, err_size);
+
+	if (r != 0)
+		return r;
+	r = files_read(c->key.s, FILES_PEM_MAX, &key, &key_len, err, err_size);
+	if (r != 0) {
+		free(chain);
+		return r;
+	}
+	fault = conf_pair_fault((struct slice){chain, chain_len},
+				(struct slice){key, key_len});
+	if (fault != NULL) {
+		snprintf(err, err_size, "%s: %s", c->key.s, fault);
+		r = -EINVAL;
+	}
+	if (r == 0)
+		r = files_seal(c->certificate.s, chain, chain_len,
+			       &f->pem_fd[i][PEM_CHAIN], err, err_size);
+	if (r == 0)
+		r = files_seal(c->key.s, key, key_len, &f->key_fd[i], err,
+			       err_size);
+	str_wipe(key, key_len);
+	free(key);
+	free(chain);
+	return r;
+}
+
 static int
 files_load_listener(struct publish_files *f, size_t i,
 		    const struct conf_listener *c, char *err, size_t err_size)
@@ -117,10 +168,13 @@ files_load_listener(struct publish_files *f, size_t i,
 
 	if (r != 0 || !c->tls)
 		return r;
-	r = files_copy(c->certificate.s, FILES_PEM_MAX,
-		       &f->pem_fd[i][PEM_CHAIN], err, err_size);
+	r = files_load_pair(f, i, c, err, err_size);
 	if (r == 0)
-		r = files_open(c->key.s, &f->key_fd[i], err, err_size);
+		r = files_copy(c->client_ca.s, FILES_PEM_MAX,
+			       &f->pem_fd[i][PEM_CLIENT_CA], err, err_size);
+	if (r == 0)
+		r = files_copy(c->client_crl.s, FILES_CA_MAX,
+			       &f->pem_fd[i][PEM_CLIENT_CRL], err, err_size);
 	return r;
 }
 

@@ -9,7 +9,7 @@
 
 struct publish_files {
 	int pem_fd[CONF_LISTENERS_MAX][PEM_MAX]; /* sealed memfds, -1 none */
-	int key_fd[CONF_LISTENERS_MAX];		 /* -1 without tls */
+	int key_fd[CONF_LISTENERS_MAX];		 /* likewise */
 	int keytab_fd;				 /* sealed memfd, -1 none */
 	int ntlm_users_fd;			 /* -1 none */
 	int ca_fd;				 /* sealed memfd, -1 none */

@@ -5,7 +5,8 @@
  *	"S-1-5-21-..."		SID; key: its bytes
  *	"name@REALM"		Kerberos principal; key: the text
  *	"DOMAIN\name"		account as NTLM tells it; key: the text
- *	"cert:SUBJECT"		certificate; key: SUBJECT
+ *	"cert:SUBJECT"		certificate; key: SUBJECT, as RFC 4514 writes it
+ *	"cert:<I>ISSUER<S>SUBJECT"	one of this issuer; key: <I>...
  *
  * Case is kept and counts: a MIT realm may hold both Exch01$ and exch01$, and
  * they are two accounts.  (SIDs have no case; "s-1-5" is read as "S-1-5".)
@@ -77,17 +78,71 @@ parse_sid(struct slice text, struct store_subject *s, char *err)
 	return 0;
 }
 
+/* A name that no certificate's could equal is a mistake: they are compared
+ * byte for byte, as RFC 4514 writes them. */
+static const char *
+name_fault(struct slice name)
+{
+	const char *eq = memchr(name.p, '=', name.len);
+
+	if (eq == NULL || eq == name.p || name.p[0] == '/')
+		return "is not a subject: write it as openssl x509 -noout "
+		       "-subject -nameopt RFC2253 prints it";
+	for (size_t i = 0; i < name.len; i++) {
+		if ((unsigned char)name.p[i] >= 0x80)
+			return "has characters beyond ASCII: write them as "
+			       "openssl x509 -noout -subject -nameopt RFC2253 "
+			       "prints them, as in M\\C3\\BCller";
+		if (name.p[i] == '\\')
+			i++;
+		else if (strchr("<>;\"", name.p[i]) != NULL ||
+			 ((name.p[i] == ',' || name.p[i] == '=') &&
+			  i + 1 < name.len && name.p[i + 1] == ' '))
+			return "is not a subject as RFC 4514 writes it: no "
+			       "space behind a comma, special characters with "
+			       "a backslash; openssl x509 -noout -subject "
+			       "-nameopt RFC2253 prints it so";
+	}
+	return NULL;
+}
+
+/* SUBJECT, or <I>ISSUER<S>SUBJECT. */
+static const char *
+cert_fault(struct slice s)
+{
+	struct slice issuer;
+	const char *fault;
+	size_t n = 3;
+
+	if (s.len < 3 || memcmp(s.p, "<I>", 3) != 0)
+		return name_fault(s);
+	while (n + 3 <= s.len && memcmp(s.p + n, "<S>", 3) != 0)
+		n++;
+	if (n + 3 > s.len)
+		return "names an issuer and nobody: write "
+		       "cert:<I>ISSUER<S>SUBJECT";
+	issuer = (struct slice){s.p + 3, n - 3};
+	fault = name_fault(issuer);
+	return fault != NULL
+		   ? fault
+		   : name_fault((struct slice){s.p + n + 3, s.len - n - 3});
+}
+
 static int
 parse_cert(struct slice text, struct store_subject *s, char *err)
 {
 	struct slice subject = {text.p + strlen(CERT_PREFIX),
 				text.len - strlen(CERT_PREFIX)};
+	const char *fault;
 
 	if (subject.len == 0 || subject.p[0] == ' ')
 		return refuse(
 		    err, text,
 		    "names no certificate: write cert:SUBJECT, without a "
 		    "space in between");
+	fault = cert_fault(subject);
+	if (fault != NULL)
+		return refuse(err, text, "%s", fault);
 	key_set(s, SUBJECT_CERT, subject);
 	return 0;
 }

@@ -68,7 +68,9 @@ struct identity {
 	/* Kerberos "EXCH01$@CONTOSO.TEST", NTLM "CONTOSO\EXCH01$", or the
 	 * subject of a certificate.  What the table's principals match. */
 	char principal[IDENTITY_PRINCIPAL_MAX];
-	char spn[256];	    /* service principal that the ticket is for */
+	/* Service principal that the ticket is for; of a certificate its
+	 * issuer. */
+	char spn[256];
 	uint32_t kvno;	    /* of the key that opened it; 0 unknown */
 	int32_t enctype;    /* Kerberos number; 0 unknown */
 	size_t nsids;	    /* 0: no group rights, lack says why */

@@ -40,6 +40,8 @@ struct msg_listener {
 enum listener_pem {
 	PEM_CHAIN = 0,	  /* the certificate, then its issuers */
 	PEM_BINDINGS = 1, /* channel_binding_certificates */
+	PEM_CLIENT_CA = 2,
+	PEM_CLIENT_CRL = 3,
 	PEM_MAX,
 };
 struct msg_listener_pem {

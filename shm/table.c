@@ -252,7 +252,7 @@ _Static_assert(IDENTITY_SIDS_MAX < UINT16_MAX, "sid holds them");
 /* What an identity matched; no entry twice (a PAC may name a group twice). */
 struct table_matches {
 	size_t n;
-	struct table_match m[IDENTITY_SIDS_MAX + 1];
+	struct table_match m[IDENTITY_SIDS_MAX + 2];
 };
 
 static void
@@ -271,6 +271,23 @@ table_match_add(struct table_matches *ms, uint32_t found, size_t sid,
 	    (struct table_match){found - 1, (uint16_t)sid, account};
 }
 
+/* The entry that names the issuer too, as in Windows' altSecurityIdentities:
+ * "<I>ISSUER<S>SUBJECT".  RFC 4514 escapes < and >, so neither part can hold
+ * what separates them. */
+static void
+table_match_issued(const struct table *t, const struct identity *id,
+		   struct table_matches *ms)
+{
+	char key[TABLE_KEY_MAX + 1];
+	struct sbuf b;
+
+	sbuf_init(&b, key, sizeof(key));
+	sbuf_fmt(&b, "<I>%s<S>%s", id->spn, id->principal);
+	if (!b.cut) /* no entry is as long as that */
+		table_match_add(ms, table_find(t, SUBJECT_CERT, b.p, b.len), 0,
+				true);
+}
+
 static void
 table_collect(const struct table *t, const struct identity *id,
 	      struct table_matches *ms)
@@ -285,6 +302,8 @@ table_collect(const struct table *t, const struct identity *id,
 		    ms,
 		    table_find(t, kind, id->principal, strlen(id->principal)),
 		    0, true);
+	if (id->mech == MECH_CERT)
+		table_match_issued(t, id, ms);
 	BUG_ON(id->nsids > IDENTITY_SIDS_MAX);
 	for (size_t i = 0; i < id->nsids; i++)
 		table_match_add(ms,

@@ -106,9 +106,9 @@ struct table_hit {
  * with less privilege (not exchange), then the lower id.  now: CLOCK_REALTIME
  * seconds; an entry holds until the second before its expiry, and an expired
  * one does not count while another matches.  A certificate's
- * subject matches SUBJECT_CERT entries only, any other principal
- * SUBJECT_PRINCIPAL entries only.  With VERDICT_EXPIRED the entry is named,
- * role stays SERVER_NONE.  t may be NULL (VERDICT_NO_TABLE).
+ * subject, alone or with its issuer, matches SUBJECT_CERT entries only, any
+ * other principal SUBJECT_PRINCIPAL entries only.  With VERDICT_EXPIRED the
+ * entry is named, role stays SERVER_NONE.  t may be NULL (VERDICT_NO_TABLE).
  */
 void table_decide(const struct table *t, const struct identity *id,
 		  uint64_t now, struct table_hit *hit_r);

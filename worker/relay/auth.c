@@ -76,6 +76,15 @@ auth_abort(struct client *c)
 	auth_unlink(c);
 }
 
+static uint32_t
+auth_event(enum auth_cause cause)
+{
+	if (cause == CAUSE_NTLM || cause == CAUSE_NO_MECH ||
+	    cause == CAUSE_NTLM_PROXY)
+		return 2106;
+	return cause == CAUSE_CERT_CRL ? 2141 : 2000;
+}
+
 static void
 auth_tell(struct client *c, enum auth_cause cause, struct slice detail)
 {
@@ -83,12 +92,9 @@ auth_tell(struct client *c, enum auth_cause cause, struct slice detail)
 	char mem[AUTH_DETAIL_MAX * 2];
 	struct sbuf b;
 	struct msg_event e = {
-	    .id = cause == CAUSE_NTLM || cause == CAUSE_NO_MECH ||
-			  cause == CAUSE_NTLM_PROXY
-		      ? 2106
-		      : 2000,
+	    .id = auth_event(cause),
 	    .address = slice_of(c->address),
-	    .request = slice_of(c->x->id),
+	    .request = slice_of(c->x != NULL ? c->x->id : ""),
 	};
 
 	if (!tell_may(&limit))
@@ -102,6 +108,18 @@ auth_tell(struct client *c, enum auth_cause cause, struct slice detail)
 		sbuf_fmt(&b, "; %s", auth_cause_remedy(cause));
 	e.detail = (struct slice){b.p, b.len};
 	child_event(c->w->c, &e);
+}
+
+void
+auth_tls_failed(struct client *c)
+{
+	struct clientcert_refusal r;
+
+	clientcert_failed(c->wire.ssl, &r);
+	if (r.cause == CAUSE_NONE)
+		return;
+	stat_add(c->w->row, STAT_auth_failed, 1);
+	auth_tell(c, r.cause, slice_of(r.why));
 }
 
 static void
@@ -266,9 +284,37 @@ auth_with_field(struct client *c)
 		auth_send(c, (struct slice){c->w->scratch, (size_t)n});
 }
 
+/*
+ * The certificate of the client's handshake, which stands for every request of
+ * a direct client.  An intermediary that shows itself has shown its own
+ * certificate, not that of who asks.
+ */
+static bool
+auth_from_certificate(struct client *c, struct clientcert_refusal *r)
+{
+	const struct listener *l = auth_listener(c);
+	uint64_t now = clock_real_ns() / NS_PER_S;
+
+	*r = (struct clientcert_refusal){.cause = CAUSE_NONE};
+	if (c->wire.ssl == NULL || c->shared || l == NULL)
+		return false;
+	if (c->cert == NULL || c->cert->expires <= now ||
+	    memcmp(c->cert_id, l->id, sizeof(c->cert_id)) != 0) {
+		identity_free(&c->cert);
+		c->cert = clientcert_identity(c->wire.ssl, l, r);
+		if (c->cert == NULL)
+			return false;
+		memcpy(c->cert_id, l->id, sizeof(c->cert_id));
+		stat_add(c->w->row, STAT_auth_ok, 1);
+	}
+	c->x->ident = c->cert;
+	return true;
+}
+
 bool
 auth_begin(struct client *c)
 {
+	struct clientcert_refusal refused;
 	struct exchange *x = c->x;
 
 	x->t_auth = clock_turn_ns();
@@ -282,8 +328,12 @@ auth_begin(struct client *c)
 		auth_fail(c, CAUSE_NTLM_PROXY, SLICE_LIT(""));
 		return false;
 	}
-	if (auth_from_connection(c))
+	if (auth_from_connection(c) || auth_from_certificate(c, &refused))
 		return true;
+	if (refused.cause != CAUSE_NONE) {
+		auth_fail(c, refused.cause, slice_of(refused.why));
+		return false;
+	}
 	stat_add(c->w->row, STAT_auth_challenges, 1);
 	client_refuse(c, REASON_AUTH_REQUIRED, NULL);
 	return false;

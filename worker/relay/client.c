@@ -107,6 +107,7 @@ client_end(struct client *c, enum reason why)
 	loop_timer_set(c->timer, 0);
 	wire_fini(&c->wire);
 	identity_free(&c->ident);
+	identity_free(&c->cert);
 	if (c->prev != NULL)
 		c->prev->next = c->next;
 	else
@@ -312,6 +313,7 @@ client_run_tls(struct client *c)
 		return false;
 	if (r != IO_OK) {
 		stat_add(c->w->row, STAT_tls_failed, 1);
+		auth_tls_failed(c);
 		client_end(c, REASON_CLIENT_TLS);
 		return false;
 	}

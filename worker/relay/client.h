@@ -149,9 +149,12 @@ struct client {
 	size_t size, rpos, wpos;
 	struct http_scan scan;
 
-	struct exchange *x;	  /* NULL between requests */
-	struct identity *ident;	  /* persists within DESIGN 5.3; owned */
-	bool shared;		  /* an intermediary showed itself */
+	struct exchange *x;	/* NULL between requests */
+	struct identity *ident; /* persists within DESIGN 5.3; owned */
+	bool shared;		/* an intermediary showed itself */
+	/* by the certificate of its handshake; owned; good for cert_id */
+	struct identity *cert;
+	uint8_t cert_id[TLS_ID_BYTES];
 	uint64_t auth_id;	  /* exchange with the keeper; 0 none */
 	struct client *auth_next; /* auth.c: others with ids of one bucket */
 	bool auth_pending;	  /* it has a half-done handshake of ours */
@@ -211,6 +214,9 @@ void auth_on_intermediary(struct client *c);
 /* Fields for WWW-Authenticate: the token for the client, or with offer what
  * may be used, the better one first. */
 void auth_put_fields(const struct client *c, bool offer, struct sbuf *b);
+/* The TLS handshake failed: an event when it was for the client's
+ * certificate. */
+void auth_tls_failed(struct client *c);
 
 /* --- authorize.c ------------------------------------------------------ */
 /* Decides by the newest table and tells the master what it has not heard:

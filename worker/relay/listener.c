@@ -94,7 +94,9 @@ listener_hash(struct listener *l, const struct conf_listener *cl)
 	bool ok = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
 
 	/* the NUL behind each keeps one from running into the next */
-	ok = ok && EVP_DigestUpdate(md, cl->name, strlen(cl->name) + 1) == 1;
+	ok = ok && EVP_DigestUpdate(md, cl->name, strlen(cl->name) + 1) == 1 &&
+	     EVP_DigestUpdate(md, cl->client_certificate.s,
+			      strlen(cl->client_certificate.s) + 1) == 1;
 	for (size_t i = 0; i < PEM_MAX; i++)
 		ok =
 		    ok &&
@@ -105,10 +107,17 @@ listener_hash(struct listener *l, const struct conf_listener *cl)
 	return ok ? 0 : -ENOMEM;
 }
 
+static struct slice
+text_slice(const struct listener_text *t)
+{
+	return (struct slice){t->pem == NULL ? "" : t->pem, t->len};
+}
+
 static int
 listener_make_ctx(struct listener *l, const struct conf_listener *cl)
 {
 	const struct listener_text *chain = &l->next[PEM_CHAIN];
+	enum clientcert_mode mode = clientcert_mode(cl->client_certificate.s);
 	char err[256] = "no certificate";
 
 	if (!cl->tls)
@@ -119,10 +128,13 @@ listener_make_ctx(struct listener *l, const struct conf_listener *cl)
 		return 0;
 	}
 	if (chain->pem != NULL)
-		l->next_ctx =
-		    tls_server_ctx(l->w, (struct slice){chain->pem, chain->len},
-				   l->next_id, err, sizeof(err));
-	if (l->next_ctx != NULL)
+		l->next_ctx = tls_server_ctx(l->w, text_slice(chain),
+					     l->next_id, err, sizeof(err));
+	if (l->next_ctx != NULL &&
+	    (mode == CLIENTCERT_OFF ||
+	     clientcert_setup(
+		 l->next_ctx, mode, text_slice(&l->next[PEM_CLIENT_CA]),
+		 text_slice(&l->next[PEM_CLIENT_CRL]), err, sizeof(err)) == 0))
 		return 0;
 	log_err("listener %s: %s", cl->name, err);
 	return -EINVAL;
@@ -139,8 +151,7 @@ listener_make_bindings(struct listener *l, const struct conf_listener *cl)
 	if (t->pem == NULL)
 		return 0;
 	while (b->n < MSG_BINDINGS_MAX - 1) {
-		n = tls_binding_at((struct slice){t->pem, t->len}, b->n,
-				   b->at[b->n].bytes);
+		n = tls_binding_at(text_slice(t), b->n, b->at[b->n].bytes);
 		if (n == 0)
 			break;
 		b->at[b->n++].len = n;
@@ -231,6 +242,7 @@ listener_use(struct listener *l, const struct conf_listener *cl)
 	memcpy(l->id, l->next_id, sizeof(l->id));
 	l->further = l->next_further;
 	l->binding = listener_binding(cl);
+	l->clientcert = clientcert_mode(cl->client_certificate.s);
 	l->connection_auth = cl->connection_auth;
 	l->up = true;
 }

@@ -16,6 +16,7 @@
 
 #include "shm/base/bug.h"
 #include "shm/msg.h"
+#include "worker/relay/clientcert.h"
 #include "worker/relay/tls.h"
 
 struct event;
@@ -55,6 +56,7 @@ struct listener {
 	 * session id context, so none is resumed across. */
 	uint8_t id[TLS_ID_BYTES];
 	enum binding_mode binding;
+	enum clientcert_mode clientcert;
 	bool connection_auth;
 	struct listener_bindings further;
 

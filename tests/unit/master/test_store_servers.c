@@ -72,11 +72,11 @@ a_subject_is_there_once(void **state)
 	assert_int_equal(fx_add("s-1-5-21-1-2-3-512", SERVER_FCI), -EEXIST);
 	assert_int_equal(fx_add("S-1-0x5-21-1-2-3-512", SERVER_FCI), -EEXIST);
 	/* Case of a principal counts. */
-	assert_int_equal(fx_add("a$@LAB.TEST", SERVER_FCI), 2);
-	assert_int_equal(fx_add("A$@LAB.TEST", SERVER_FCI), 3);
-	assert_int_equal(fx_add("a$@LAB.TEST", SERVER_FCI), -EEXIST);
+	assert_int_equal(fx_add("CN=a$@LAB.TEST", SERVER_FCI), 2);
+	assert_int_equal(fx_add("CN=A$@LAB.TEST", SERVER_FCI), 3);
+	assert_int_equal(fx_add("CN=a$@LAB.TEST", SERVER_FCI), -EEXIST);
 	/* A certificate with the text of a principal is another subject. */
-	assert_int_equal(fx_add("cert:a$@LAB.TEST", SERVER_FCI), 4);
+	assert_int_equal(fx_add("cert:CN=a$@LAB.TEST", SERVER_FCI), 4);
 	assert_int_equal(store_generation(fx), 4);
 }
 
@@ -128,6 +128,10 @@ good_subjects(void **state)
 	subject("cert:CN=exch01,O=Contoso", SUBJECT_CERT,
 		"cert:CN=exch01,O=Contoso");
 	subject("CERT:CN=x", SUBJECT_CERT, "cert:CN=x");
+	subject("cert:CN=a\\, b \\+ c\\<,OU=M\\C3\\BCller+UID=1", SUBJECT_CERT,
+		"cert:CN=a\\, b \\+ c\\<,OU=M\\C3\\BCller+UID=1");
+	subject("cert:<I>CN=Root,O=x<S>CN=y", SUBJECT_CERT,
+		"cert:<I>CN=Root,O=x<S>CN=y");
 }
 
 static void
@@ -169,6 +173,18 @@ bad_subjects(void **state)
 	no_subject("a\xf4\x90\x80\x80@LAB.TEST", "UTF-8");
 	no_subject("a\xe2\x82z@LAB.TEST", "UTF-8");
 	no_subject("cert:", "no certificate");
+	no_subject("cert:exch01", "is not a subject");
+	no_subject("cert:=x", "is not a subject");
+	no_subject("cert:/O=Contoso/CN=x", "is not a subject");
+	no_subject("cert:CN=x, O=Contoso", "no space behind a comma");
+	no_subject("cert:CN = x", "is not a subject as RFC 4514");
+	no_subject("cert:CN=\"x\"", "special characters");
+	no_subject("cert:CN=a<b", "special characters");
+	no_subject("cert:CN=M\xc3\xbcller", "beyond ASCII");
+	no_subject("cert:<I>CN=Root", "names an issuer and nobody");
+	no_subject("cert:<I>CN=Root<S>", "is not a subject");
+	no_subject("cert:<I><S>CN=x", "is not a subject");
+	no_subject("cert:<I>CN=a<S>CN=b<S>CN=c", "special characters");
 	memset(big, 'a', sizeof(big));
 	big[sizeof(big) - 1] = '\0';
 	memcpy(big + 100, "@", 1);

@@ -145,6 +145,43 @@ an_account_is_found_by_sid_principal_or_certificate(void **state)
 	assert_null(t);
 }
 
+/* An entry may name the issuer too: then no other's certificate will do. */
+static void
+a_certificate_is_found_with_its_issuer(void **state)
+{
+	struct table_in in[] = {
+	    BY_CERT(1, "<I>CN=Root A<S>CN=fci01", SERVER_FCI),
+	    BY_CERT(2, "CN=fci02", SERVER_FCI),
+	    BY_CERT(3, "<I>CN=Root A<S>CN=fci02", SERVER_SHAREPOINT),
+	};
+	struct table *t = build(in, ARRAY_LEN(in));
+	struct table_hit h;
+
+	(void)state;
+	person(MECH_CERT, "CN=fci01");
+	assert_int_equal(decide(t).verdict, VERDICT_NO_MATCH);
+	snprintf(who.id.spn, sizeof(who.id.spn), "CN=Root B");
+	assert_int_equal(decide(t).verdict, VERDICT_NO_MATCH);
+	snprintf(who.id.spn, sizeof(who.id.spn), "CN=Root A");
+	assert_int_equal(decide(t).entry, 1);
+	/* both name it: that is a conflict like any other */
+	person(MECH_CERT, "CN=fci02");
+	snprintf(who.id.spn, sizeof(who.id.spn), "CN=Root A");
+	h = decide(t);
+	assert_int_equal(h.matches, 2);
+	assert_true(h.conflict);
+	/* nor is it a way for who is no certificate */
+	person(MECH_KERBEROS, "CN=fci01");
+	snprintf(who.id.spn, sizeof(who.id.spn), "CN=Root A");
+	assert_int_equal(decide(t).verdict, VERDICT_NO_MATCH);
+	/* too long for any entry: looked up without it */
+	person(MECH_CERT, "");
+	memset(who.id.principal, 'x', sizeof(who.id.principal) - 1);
+	memset(who.id.spn, 'y', sizeof(who.id.spn) - 1);
+	assert_int_equal(decide(t).verdict, VERDICT_NO_MATCH);
+	table_unmap(&t);
+}
+
 /* One who can choose a certificate's subject must not become a principal. */
 static void
 kinds_do_not_pass_for_each_other(void **state)
@@ -796,6 +833,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(
 		an_account_is_found_by_sid_principal_or_certificate),
+	    cmocka_unit_test(a_certificate_is_found_with_its_issuer),
 	    cmocka_unit_test(kinds_do_not_pass_for_each_other),
 	    cmocka_unit_test(nobody_gets_in_without_a_match),
 	    cmocka_unit_test(the_account_goes_before_its_groups),
