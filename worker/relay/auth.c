@@ -151,6 +151,20 @@ auth_may_stay(const struct client *c, const struct listener *l)
 	       c->w->c->conf.connection_auth;
 }
 
+/* The program that the request is from, as it says: a keyed hash. */
+static uint64_t
+auth_agent(const struct client *c)
+{
+	const struct http_req *r = &c->x->req;
+	uint64_t h = 0;
+
+	for (size_t i = 0; i < r->nfields; i++)
+		if (r->field[i].id == FIELD_USER_AGENT)
+			h += hash_bytes(&c->w->hash, r->field[i].value.p,
+					r->field[i].value.len);
+	return h;
+}
+
 /* The identity that the connection already has, when it may be used. */
 static bool
 auth_from_connection(struct client *c)
@@ -160,6 +174,15 @@ auth_from_connection(struct client *c)
 
 	if (id == NULL || !auth_may_stay(c, l))
 		return false;
+	if (auth_agent(c) != c->agent) {
+		/* one connection, two programs: whoever is in between */
+		log_info("client %s: requests with different User-Agent on "
+			 "one connection, each has to authenticate now",
+			 c->address);
+		c->shared = true;
+		identity_free(&c->ident);
+		return false;
+	}
 	/* the newest rules, on connections that began under others too */
 	if ((id->expires != 0 && id->expires <= clock_real_ns() / NS_PER_S) ||
 	    (l->binding == BINDING_REQUIRE && !id->bound) ||
@@ -398,10 +421,12 @@ auth_ok(struct client *c, const struct msg_auth_reply *m)
 	stat_add(c->w->row, STAT_auth_ok, 1);
 	/* bound to who ends TLS before us: it may send others' requests here */
 	c->shared |= x->ident->bound_before;
-	if (auth_may_stay(c, auth_listener(c)))
+	if (auth_may_stay(c, auth_listener(c))) {
 		c->ident = x->ident;
-	else
+		c->agent = auth_agent(c);
+	} else {
 		x->ident_owned = true;
+	}
 	local_authenticated(c);
 }
 

@@ -151,6 +151,7 @@ struct client {
 
 	struct exchange *x;	/* NULL between requests */
 	struct identity *ident; /* persists within DESIGN 5.3; owned */
+	uint64_t agent;		/* User-Agent that ident came with, hashed */
 	bool shared;		/* an intermediary showed itself */
 	/* by the certificate of its handshake; owned; good for cert_id */
 	struct identity *cert;
