@@ -1,8 +1,11 @@
 """Channel binding of each listener, and what becomes of a connection when its
 listener changes: real tickets, real TLS."""
 
+import hashlib
 import itertools
+import os
 import ssl
+import subprocess
 
 import pytest
 
@@ -11,7 +14,7 @@ import pki
 import soap
 from conftest import using
 from listener_peers import Listener, bindings, der, listener
-from relay_peers import NAME, ask, challenge, own_error, ticket
+from relay_peers import NAME, PATH, ask, challenge, own_error, ticket
 
 BODY = soap.acquire_license()
 EXCH, SP = "exch01$@LAB.TEST", "sp01$@LAB.TEST"
@@ -95,10 +98,42 @@ def test_off(own):
             assert reply.status == 200 and own.access(reply)["bound"] is False
 
 
+def test_client_that_vouches_for_its_binding(own):
+    """KERB_AP_OPTIONS_CBT: "what I was bound to is in here".  Then nothing in
+    there is wrong too, wherever bindings are looked at."""
+    with open(own.env["KRB5_CONFIG"], encoding="ascii") as file:
+        text = file.read()
+    with open(own.path("cbt.conf"), "w", encoding="ascii") as out:
+        out.write(text.replace("[libdefaults]",
+                               "[libdefaults]\n client_aware_channel_bindings = true"))
+    os.environ["KRB5_CONFIG"] = own.path("cbt.conf")
+    with listener(own, "aware", tls=True) as it, it.client(source=next(ADDRESSES)) as client:
+        refused(own, ask(client, ticket(own)), "bad-binding", "balancer")
+        right = bindings(own_certificate(own))
+        assert ask(client, ticket(own, bindings=right)).status == 200
+        it.change(channel_binding="off")
+        assert ask(client, ticket(own)).status == 200
+
+
+def test_curl(own):
+    """Debian's sends no binding: allow lets it in, require does not."""
+    def status(it):
+        return int(subprocess.run(
+            ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--negotiate", "-u", ":",
+             "--cacert", own.env["CONNECTOR_CA"], "-H", "Content-Type: text/xml",
+             "-H", "SOAPAction: " + dict(soap.soap_fields(NAME))["SOAPAction"],
+             "--data-binary", "@-", it.url + PATH], input=BODY, check=True,
+            env=dict(os.environ, KRB5CCNAME=own.env["KRB5CCNAME_EXCHANGE"]),
+            stdout=subprocess.PIPE).stdout)
+    with listener(own, "curled", tls=True) as it:
+        assert status(it) == 200
+        it.change(channel_binding="require")
+        assert status(it) == 401
+
+
 @pytest.mark.parametrize("curve, digest", [("P-384", "sha384"), ("P-256", "sha512")])
 def test_hash_is_that_of_the_signature(own, curve, digest):
     """RFC 5929 4.1: not always SHA-256."""
-    import hashlib  # pylint: disable=import-outside-toplevel
     stem = f"hash-{digest}"
     pki.make_certificate(own.path("tls"), stem, ["DNS:localhost"],
                          ("EC", "-pkeyopt", f"ec_paramgen_curve:{curve}"), digest=digest)
