@@ -4,6 +4,7 @@ that tell of it, and that this outlives the connector."""
 import calendar
 import contextlib
 import os
+import resource
 import signal
 import time
 
@@ -150,6 +151,29 @@ def test_what_was_told_is_not_told_again_after_a_restart(private_lab):
     assert call(lab, tls=False).status == 200
     lab.event(2002, account=EXCH)
     assert not told(lab, 1002, FCI) and not told(lab, 1002, EXCH) and not told(lab, 1003, FCI)
+
+
+def test_what_cannot_be_saved_is_an_event_and_tried_again(private_lab):
+    """Requests, events and the list go on; once there is room all is saved."""
+    lab = private_lab(workers=1)
+    assert wait_until(lambda: lab.status()["accounts_unsaved"] == 0, KEPT_S)
+    pid = lab.process("rms-connectord").pid
+    # not one byte: neither a new page of the store nor an old one
+    old = resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+    try:
+        assert call(lab, "FCI").status == 200 and call(lab, "STRANGER").status == 403
+        unsaved = lambda: lab.rmsctl_json("status")["accounts_unsaved"]
+        assert unsaved() >= 3
+        assert wait_until(lambda: [p for p in lab.status()["problems"] if p["event"] == 2108],
+                          KEPT_S)
+        assert "could not be written" in lab.status()["problems"][0]["reason"]
+        assert call(lab, "SHAREPOINT").status == 200 and unsaved() >= 4
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, old)
+    assert wait_until(lambda: unsaved() == 0, 4 * KEPT_S)
+    assert not [p for p in lab.status()["problems"] if p["event"] == 2108]
+    restart(lab)
+    assert {FCI, SP, STRANGER} <= set(accounts(seen(lab)))
 
 
 # --- why there are no groups ------------------------------------------------
