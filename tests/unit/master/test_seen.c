@@ -405,6 +405,12 @@ sids_have_a_bound_and_the_oldest_go_first(void **state)
 	assert_int_equal(seen_find(s, SLICE_LIT("a@R"))->sids.len, 32);
 	assert_int_equal(seen_find(s, SLICE_LIT("b@R"))->sids.len, 0);
 	assert_int_equal(seen_find(s, SLICE_LIT("c@R"))->sids.len, 32);
+	/* a list for which there is no room at all takes nobody else's */
+	seen_set_sids_room(s, 31);
+	m.account = SLICE_LIT("d@R");
+	report(s, m, 5);
+	assert_int_equal(seen_find(s, SLICE_LIT("d@R"))->sids.len, 0);
+	assert_int_equal(seen_find(s, SLICE_LIT("c@R"))->sids.len, 32);
 	seen_free(&s);
 }
 
