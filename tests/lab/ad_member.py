@@ -10,7 +10,7 @@ import shutil
 
 from kdc import SBIN
 from ad import DOMAIN, HOST, REALM
-from procs import LabError, Process, run, stop_orphans, wait_until
+from procs import LabError, Process, run, start_time, stop_orphans, wait_until
 
 ADDRESS, NAME = "127.0.0.11", "MEMBER1"
 START_S = 20
@@ -122,5 +122,21 @@ class Member:
         complaints = [] if self.winbindd.stop() else [f"winbindd ({self.winbindd.pid}) had to be "
                                                       "killed"]
         stop_orphans([self.winbindd])
+        # winbindd starts these in sessions of their own and forgets them.
+        for process in self._helpers():
+            process.stop(5)
         self.winbindd = None
         return complaints
+
+    def _helpers(self):
+        """What runs with our configuration: samba-dcerpcd and its workers."""
+        ours, found = f"--configfile={self.path('smb.conf')}".encode(), []
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    if ours in file.read().split(b"\0"):
+                        found.append(Process("samba", int(entry), start_time(int(entry)),
+                                             "/dev/null"))
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+        return found
