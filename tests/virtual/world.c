@@ -237,11 +237,13 @@ tell_listener(uint32_t index, const char *name)
 static void
 tell_cert(uint32_t index)
 {
-	struct msg_cert m = {.index = index, .pem = slice_of(p.cert_pem)};
-	size_t len = msg_cert_pack(&m, p.body, sizeof(p.body));
+	struct msg_listener_pem m = {.index = index, .kind = PEM_CHAIN};
+	size_t len = msg_listener_pem_pack(&m, p.body, sizeof(p.body));
+	int fd = fd_memfd_sealed("chain", p.cert_pem, strlen(p.cert_pem));
 
-	VIRT_NEED(len > 0);
-	tell(IPC_CERT, p.body, len, -1);
+	VIRT_NEED(len > 0 && fd >= 0);
+	tell(IPC_LISTENER_PEM, p.body, len, fd);
+	close(fd);
 }
 
 static void
@@ -251,6 +253,7 @@ tell_ca(void)
 
 	VIRT_NEED(fd >= 0);
 	tell(IPC_CLOUD_CA, NULL, 0, fd);
+	tell(IPC_PROXY_CA, NULL, 0, fd);
 	close(fd);
 }
 
