@@ -41,6 +41,22 @@ static const struct row auth_causes[] = {
 #undef AUTH_CAUSE
     {{NULL}}};
 
+static const struct row stricter[] = {
+#define STRICTER(way, kind, example, why) {{way, #kind, "`" #example "`", why}},
+#define OTHER(way, kind, example, why)
+#include "tests/differ/differ.def"
+#undef STRICTER
+#undef OTHER
+    {{NULL}}};
+
+static const struct row other[] = {
+#define STRICTER(way, kind, example, why)
+#define OTHER(way, kind, example, why) {{way, #kind, "`" #example "`", why}},
+#include "tests/differ/differ.def"
+#undef STRICTER
+#undef OTHER
+    {{NULL}}};
+
 /* --- Markdown --------------------------------------------------------- */
 
 static void
@@ -305,6 +321,10 @@ main(int argc, char **argv)
 		md_table("| reason | status | what happened | at fault | "
 			 "try again |",
 			 reasons);
+	} else if (strcmp(part, "stricter") == 0) {
+		md_table("| we say | of a | example | why |", stricter);
+	} else if (strcmp(part, "other") == 0) {
+		md_table("| difference | of a | example | why |", other);
 	} else if (strcmp(part, "auth_causes") == 0) {
 		md_table("| cause | what happened | what would do |",
 			 auth_causes);
