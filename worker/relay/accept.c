@@ -53,12 +53,20 @@ client_new(struct listener *l, int fd, const struct sockaddr_storage *ss)
 	snprintf(c->listener, sizeof(c->listener), "%s",
 		 w->c->conf.listener[l->index].name);
 	client_address(c, ss);
+	if (!admit_connection(c, ss)) {
+		free(c);
+		close(fd);
+		return;
+	}
 	c->timer = loop_timer_new(w->loop, client_on_timer, c);
-	if (c->timer == NULL)
+	if (c->timer == NULL) {
+		admit_gone(c);
 		goto nomem;
+	}
 	if (wire_init(&c->wire, w, fd, l->ctx, true, client_on_event, c) != 0) {
 		wire_fini(&c->wire); /* closes fd */
 		loop_timer_free(&c->timer);
+		admit_gone(c);
 		free(c);
 		stat_add(w->row, STAT_nomem, 1);
 		return;
@@ -93,7 +101,6 @@ client_accept_failed(struct listener *l, int err)
 void
 client_accept(struct listener *l)
 {
-	struct relay *w = l->w;
 	struct sockaddr_storage ss;
 
 	for (int i = 0; i < CLIENT_ACCEPT_BATCH; i++) {
@@ -104,10 +111,6 @@ client_accept(struct listener *l)
 		if (fd < 0) {
 			client_accept_failed(l, errno);
 			return;
-		}
-		if (w->nclients >= (size_t)w->c->conf.connections_max) {
-			close(fd);
-			continue;
 		}
 		client_new(l, fd, &ss);
 	}

@@ -116,6 +116,7 @@ alog_times(struct json *j, const struct exchange *x)
 	if (x->t_sent != 0 && x->t_reply_end > x->t_sent)
 		service = x->t_reply_end - x->t_sent;
 	json_ms(j, "auth_ms", x->auth_ns);
+	json_ms(j, "queue_ms", x->queue_ns);
 	json_ms(j, "connect_ms", x->connect_ns);
 	json_ms(j, "service_ms", service);
 	json_ms(j, "connector_ms", total - service);

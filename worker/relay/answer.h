@@ -23,7 +23,5 @@ void forward_up_lost(struct client *c, enum reason why, const char *detail);
 void forward_unauthorized(struct client *c);
 /* CLIENT_TOKEN: goes on when a newer token is there. */
 void forward_try_token(struct client *c);
-/* The client hung up while the cloud works: true when the exchange ended. */
-bool forward_client_gone(struct client *c);
 
 #endif

@@ -36,6 +36,8 @@ client_state_ms(const struct client *c, enum client_state s)
 		return (uint64_t)conf->head_timeout_ms;
 	case CLIENT_AUTH:
 		return (uint64_t)conf->auth_timeout_ms;
+	case CLIENT_QUEUE:
+		return (uint64_t)conf->queue_timeout_ms;
 	case CLIENT_TOKEN:
 		return (uint64_t)conf->token_wait_ms;
 	case CLIENT_DRAIN:
@@ -102,6 +104,7 @@ client_end(struct client *c, enum reason why)
 			client_cut(c);
 		exchange_end(c);
 	}
+	admit_gone(c);
 	log_debug("client %s ends: %s", c->address, reason_row(why)->name);
 	c->state = CLIENT_CLOSED;
 	loop_timer_set(c->timer, 0);
@@ -203,6 +206,8 @@ static const bool client_keeps[REASON_MAX] = {
     [REASON_CLOUD_SLOW] = true,	     [REASON_CLOUD_SLOW_BODY] = true,
     [REASON_CLOUD_BAD_REPLY] = true, [REASON_CLOUD_UNAUTHORIZED] = true,
     [REASON_CLOUD_WAIT] = true,	     [REASON_CLOUD_DOWN] = true,
+    [REASON_ACCOUNT_RATE] = true,    [REASON_QUEUE_FULL] = true,
+    [REASON_QUEUE_TIMEOUT] = true,
 };
 
 /* May the connection go on after a refusal?  Not when the framing is in
@@ -238,6 +243,7 @@ client_refuse(struct client *c, enum reason why, const char *detail)
 	if (x->up != NULL)
 		upstream_drop(&x->up);
 	upstream_cancel(c);
+	admit_leave(c);
 	if (c->state == CLIENT_AUTH && !c->auth_pending)
 		auth_abort(c);
 	tell_failure(c, why, detail);
@@ -360,6 +366,11 @@ client_run(struct client *c)
 		case CLIENT_LINGER:
 			more = client_run_linger(c);
 			break;
+		case CLIENT_QUEUE:
+			if (c->wire.readable)
+				(void)forward_client_gone(c);
+			more = false;
+			break;
 		case CLIENT_AUTH:
 		case CLIENT_CONNECT:
 		case CLIENT_TOKEN:
@@ -397,6 +408,12 @@ client_on_timer(void *arg)
 		break;
 	case CLIENT_AUTH:
 		client_refuse(c, REASON_AUTH_TIMEOUT, NULL);
+		break;
+	case CLIENT_QUEUE:
+		stat_add(c->w->row, STAT_queue_refused, 1);
+		tell_limit(c->w, REASON_QUEUE_TIMEOUT, c->address,
+			   c->x->ident->principal);
+		client_refuse(c, REASON_QUEUE_TIMEOUT, NULL);
 		break;
 	case CLIENT_TOKEN:
 		client_refuse(c, REASON_CLOUD_UNAUTHORIZED, NULL);
@@ -459,5 +476,18 @@ client_retire(struct relay *w)
 			client_end(c, REASON_LISTENER_GONE);
 		else
 			client_wind_up(c);
+	}
+}
+
+void
+client_shed_idle(struct relay *w)
+{
+	struct client *c, *next;
+
+	for (c = w->clients; c != NULL; c = next) {
+		next = c->next;
+		if (c->state == CLIENT_IDLE && c->wpos == c->rpos &&
+		    !wire_blocked(&c->wire))
+			client_end(c, REASON_MEMORY_SHORT);
 	}
 }

@@ -10,6 +10,7 @@
  *	IDLE	 no byte of a request yet	a byte, or idle_timeout_ms
  *	HEAD	 part of a head is there	its end, or head_timeout_ms
  *	AUTH	 the keeper has the token	AUTH_REPLY, or auth_timeout_ms
+ *	QUEUE	 waits for its turn (admit.h)	it comes, or queue_timeout_ms
  *	CONNECT	 waits for a connection		up_on_ready/up_on_failed
  *	TOKEN	 waits for a fresh token	news, or token_wait_ms
  *	RELAY	 request and reply flow		end of both, or a time-out
@@ -23,8 +24,10 @@
 #include <stdbool.h>
 
 #include "shm/identity.h"
+#include "worker/relay/admit.h"
 #include "worker/relay/chunk.h"
 #include "worker/relay/http.h"
+#include "worker/relay/meter.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/service.h"
 #include "worker/relay/wire.h"
@@ -34,6 +37,7 @@ enum client_state {
 	CLIENT_IDLE,
 	CLIENT_HEAD,
 	CLIENT_AUTH,
+	CLIENT_QUEUE,
 	CLIENT_CONNECT,
 	CLIENT_TOKEN,
 	CLIENT_RELAY,
@@ -80,6 +84,13 @@ struct exchange {
 	bool auth_ntlm; /* the client's scheme is NTLM, not Negotiate */
 	bool ntlm_lost; /* an NTLM identity went when this request showed an
 			 * intermediary */
+
+	/* its turn (admit.c) */
+	enum admit_place place;
+	bool exchange_role;  /* its queue; stays while it has a place */
+	struct meter *meter; /* of the account; valid while in a place */
+	uint64_t table_gen;  /* of the table that allowed it to wait */
+	uint64_t t_queue, queue_ns;
 
 	/* the request's body, from the client's block to the cloud */
 	size_t body_start; /* in the block; meaningful while held */
@@ -149,6 +160,9 @@ struct client {
 	size_t size, rpos, wpos;
 	struct http_scan scan;
 
+	struct client *wait_next, *wait_prev; /* in CLIENT_QUEUE */
+	struct meter *source;	  /* of the address; held; may be NULL */
+	struct meter *account;	  /* of who spoke last; held; may be NULL */
 	struct exchange *x;	/* NULL between requests */
 	struct identity *ident; /* persists within DESIGN 5.3; owned */
 	uint64_t agent;		/* User-Agent that ident came with, hashed */
@@ -184,6 +198,8 @@ enum io_result client_fill(struct client *c);
 void client_drain_idle(struct relay *w);
 /* Likewise those whose listener is gone, or is one of another kind now. */
 void client_retire(struct relay *w);
+/* Memory is short: connections that nobody uses now close. */
+void client_shed_idle(struct relay *w);
 /* Sends "100 Continue" once when it was asked for. */
 void client_continue(struct client *c);
 
@@ -227,6 +243,10 @@ enum reason authorize(struct client *c);
 /* --- forward.c -------------------------------------------------------- */
 /* Decides by the newest table, then sends the request on its way. */
 void forward_begin(struct client *c);
+/* The turn of a request that waited has come. */
+void forward_admitted(struct client *c);
+/* The client of a request that waits hung up: true when that ended it. */
+bool forward_client_gone(struct client *c);
 /* Moves bytes both ways as far as they go. */
 void forward_pump(struct client *c);
 /* From upstream.c: a connection for c is ready, or cannot be had. */

@@ -74,6 +74,7 @@ exchange_end(struct client *c)
 		upstream_drop(&x->up);
 	upstream_cancel(c);
 	health_over(c);
+	admit_leave(c);
 	alog_write(w->alog, c);
 	note_request(w, c);
 	exchange_count(w, x);

@@ -56,6 +56,27 @@ forward_connect(struct client *c, bool fresh)
 	upstream_get(c, fresh);
 }
 
+/* Its turn has come.  Whether the cloud is asked at all is decided now: what
+ * waits must not be the one that tries whether it is back. */
+static void
+forward_go(struct client *c)
+{
+	enum reason why = health_admit(c);
+
+	if (why == REASON_OK)
+		forward_connect(c, false);
+	else
+		client_refuse(c, why,
+			      why == REASON_CLOUD_DOWN ? c->w->health.why
+						       : NULL);
+}
+
+static uint64_t
+forward_table_gen(const struct relay *w)
+{
+	return w->table == NULL ? 0 : table_generation(w->table);
+}
+
 void
 forward_begin(struct client *c)
 {
@@ -78,14 +99,31 @@ forward_begin(struct client *c)
 	}
 	if (why == REASON_OK && w->tv->naddr == 0)
 		why = REASON_NO_ADDRESS;
-	if (why == REASON_OK)
-		why = health_admit(c);
 	if (why != REASON_OK) {
-		client_refuse(c, why,
-			      why == REASON_CLOUD_DOWN ? w->health.why : NULL);
+		client_refuse(c, why, NULL);
 		return;
 	}
-	forward_connect(c, false);
+	x->table_gen = forward_table_gen(w);
+	if (admit_request(c))
+		forward_go(c);
+}
+
+void
+forward_admitted(struct client *c)
+{
+	struct exchange *x = c->x;
+	enum reason why = REASON_OK;
+
+	x->queue_ns = clock_turn_ns() - x->t_queue;
+	/* decided by the newest table, however long it waited */
+	if (forward_table_gen(c->w) != x->table_gen)
+		why = authorize(c);
+	if (why != REASON_OK)
+		client_refuse(c, why, NULL);
+	else
+		forward_go(c);
+	if (c->state == CLIENT_IDLE || c->state == CLIENT_DRAIN)
+		wire_again(&c->wire); /* the next request may be here */
 }
 
 void

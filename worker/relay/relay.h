@@ -34,6 +34,7 @@ struct client;
 struct trail;
 struct upstream;
 struct alog;
+struct admit;
 
 /* A credential as requests use it, made from the token segment. */
 struct relay_cred {
@@ -72,6 +73,7 @@ struct relay {
 	struct ipc *keeper;
 	struct ipc *cloud;
 	struct alog *alog;
+	struct admit *admit;
 
 	/* the cloud, from tenant_url, and the way to it (way.c) */
 	SSL_CTX *cloud_ctx, *proxy_ctx;

@@ -33,6 +33,7 @@ reply_phrase(int status)
 	    {413, "Content Too Large"},
 	    {414, "URI Too Long"},
 	    {417, "Expectation Failed"},
+	    {429, "Too Many Requests"},
 	    {431, "Request Header Fields Too Large"},
 	    {500, "Internal Server Error"},
 	    {501, "Not Implemented"},
@@ -121,7 +122,7 @@ reply_head(struct sbuf *b, struct client *c, int status, const char *type,
 	else if (x->req.minor == 0)
 		sbuf_str(b, "Connection: keep-alive\r\n");
 	auth_put_fields(c, status == 401, b);
-	if (status == 503)
+	if (status == 503 || status == 429)
 		sbuf_fmt(b, "Retry-After: %u\r\n",
 			 x->retry_after_s > 0 ? (unsigned)x->retry_after_s
 					      : REPLY_RETRY_AFTER_S);

@@ -334,6 +334,7 @@ relay_on_sweep(void *arg)
 	struct relay *w = arg;
 
 	upstream_sweep(w, false);
+	admit_sweep(w);
 	relay_trim(w);
 	if (w->accept_paused && !w->draining) {
 		w->accept_paused = false;
@@ -358,7 +359,9 @@ relay_init(struct relay *w)
 	w->scratch = malloc(RELAY_SCRATCH);
 	w->obuf = malloc(RELAY_OBUF);
 	w->sweep = loop_timer_new(w->loop, relay_on_sweep, w);
-	if (w->scratch == NULL || w->obuf == NULL || w->sweep == NULL)
+	w->admit = admit_new(w);
+	if (w->scratch == NULL || w->obuf == NULL || w->sweep == NULL ||
+	    w->admit == NULL)
 		return -ENOMEM;
 	loop_timer_set(w->sweep, RELAY_SWEEP_MS);
 	return 0;

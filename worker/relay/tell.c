@@ -13,6 +13,7 @@
 #include "worker/relay/client.h"
 
 #define TELL_DETAIL_MAX 600
+#define TELL_LIMIT_S	60
 
 static const char *
 tell_remedy(struct slice fault)
@@ -31,6 +32,10 @@ tell_is_ours(enum reason why)
 {
 	const struct reason_row *row = reason_row(why);
 
+	/* tell_limit() tells of these */
+	if (why == REASON_QUEUE_FULL || why == REASON_QUEUE_TIMEOUT ||
+	    why == REASON_MEMORY_SHORT)
+		return false;
 	return row->status >= 500 && !slice_is(slice_of(row->fault), "client");
 }
 
@@ -72,4 +77,35 @@ tell_failure(struct client *c, enum reason why, const char *detail)
 	sbuf_fmt(&b, "; %s", tell_remedy(slice_of(row->fault)));
 	e.detail = (struct slice){b.p, b.len};
 	child_event(c->w->c, &e);
+}
+
+void
+tell_limit(struct relay *w, enum reason why, const char *address,
+	   const char *account)
+{
+	static struct {
+		uint64_t told; /* CLOCK_MONOTONIC ns; 0 never */
+		uint64_t since;
+	} limits[REASON_MAX];
+	const struct reason_row *row = reason_row(why);
+	uint64_t now = clock_turn_ns();
+	char text[512];
+	struct msg_event e = {.id = 2110, .address = slice_of(address)};
+	int n;
+
+	limits[why].since++;
+	if (limits[why].told != 0 &&
+	    now - limits[why].told < TELL_LIMIT_S * NS_PER_S)
+		return;
+	n = snprintf(text, sizeof(text), "%s: %s", row->name, row->text);
+	if (limits[why].since > 1 && n > 0 && (size_t)n < sizeof(text))
+		snprintf(text + n, sizeof(text) - (size_t)n,
+			 "; %llu times since this was last told",
+			 (unsigned long long)limits[why].since);
+	limits[why].told = now;
+	limits[why].since = 0;
+	e.detail = slice_of(text);
+	if (account != NULL)
+		e.account = slice_of(account);
+	child_event(w->c, &e);
 }

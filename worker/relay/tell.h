@@ -10,6 +10,7 @@
 #include "worker/relay/reason.h"
 
 struct client;
+struct relay;
 
 /* Events of one kind a second: a flood of them stays a flood of replies. */
 #define TELL_EVENTS_MAX 20
@@ -19,6 +20,14 @@ struct tell_limit {
 };
 /* May one more be told in this second? */
 bool tell_may(struct tell_limit *l);
+
+/*
+ * Tells the master that a limit was reached (event 2110): the first time in a
+ * minute for each reason, with how many there were since the last.  account
+ * may be NULL.
+ */
+void tell_limit(struct relay *w, enum reason why, const char *address,
+		const char *account);
 
 /*
  * Tells the master when why is no fault of the client: event 2104 when the

@@ -1,0 +1,54 @@
+/*
+ * admit: whose turn it is.  Limits of connections, of pace and of requests
+ * under way, and the queue of those that wait for one of them to end.
+ *
+ * A request that authorize() has allowed is in one place:
+ *
+ *	NONE	 not admitted yet, or out again
+ *	ACCOUNT	 waits: its account has account_requests_max others
+ *	READY	 waits: the relay has cloud_requests_max others
+ *	RUNNING	 on its way to the cloud and back
+ *
+ * READY has two queues, Exchange's before all others; and others may have
+ * seven eighths of the places, so that one is free for mail even while every
+ * request of a crawl takes long.  Of one account only account_requests_max
+ * are ever READY or RUNNING, so an account cannot fill the queue with what
+ * could not run anyway.
+ */
+#ifndef RMS_ADMIT_H
+#define RMS_ADMIT_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "shm/base/bug.h"
+
+struct admit;
+struct client;
+struct relay;
+
+enum admit_place { PLACE_NONE, PLACE_ACCOUNT, PLACE_READY, PLACE_RUNNING };
+
+/* Before the sandbox closes.  NULL without memory. */
+MUST_USE struct admit *admit_new(struct relay *w);
+
+/* May one more connection come from this address?  Then c holds its place
+ * until admit_gone(); else the caller closes it. */
+MUST_USE bool admit_connection(struct client *c,
+			       const struct sockaddr_storage *from);
+/* The connection has ended. */
+void admit_gone(struct client *c);
+
+/*
+ * May the request of c go to the cloud?  true: at once.  false: it waits in
+ * CLIENT_QUEUE, and forward_admitted() follows; or it has been refused.
+ */
+MUST_USE bool admit_request(struct client *c);
+/* The request is over, or need not run any more: its place is free.  Nothing
+ * when it has none. */
+void admit_leave(struct client *c);
+
+/* Once a second: meters that nothing holds go, and memory is looked at. */
+void admit_sweep(struct relay *w);
+
+#endif
