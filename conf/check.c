@@ -9,8 +9,11 @@
 #include "conf/check.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 
+#include "conf/conf.h"
 #include "shm/base/log.h"
+#include "shm/base/net.h"
 #include "shm/base/str.h"
 
 #define ALNUM                                          \
@@ -273,6 +276,21 @@ check_addresses(const char *s)
 		if (more && rest.len == 0)
 			return "it ends with a comma, leave that out";
 	} while (rest.len > 0);
+	return NULL;
+}
+
+const char *
+check_networks(const char *s)
+{
+	struct net nets[CONF_NETS_MAX];
+	ssize_t n = net_parse_list(s, nets, ARRAY_LEN(nets));
+
+	if (n == -E2BIG)
+		return "more than 32 networks, write some of them as one";
+	if (n < 0)
+		return "not a list of networks, write them like 192.0.2.1, "
+		       "10.1.0.0/16, 2001:db8::/64, with no bit set behind "
+		       "the network";
 	return NULL;
 }
 

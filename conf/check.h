@@ -23,6 +23,9 @@ const char *check_credential_name(const char *s);
 const char *check_address(const char *s);
 /* Addresses separated by commas. */
 const char *check_addresses(const char *s);
+/* Addresses and networks (ADDRESS/BITS) separated by commas, at most
+ * CONF_NETS_MAX. */
+const char *check_networks(const char *s);
 /* ADDRESS, ADDRESS:PORT or [V6]:PORT, separated by commas. */
 const char *check_servers(const char *s);
 /* http://host:port or https://host:port, nothing behind it but a slash. */

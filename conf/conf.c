@@ -37,6 +37,7 @@
 #define CHECK_ISSUERS	      check_issuers
 #define CHECK_PROXY_URL	      check_proxy_url
 #define CHECK_NO_PROXY	      check_no_proxy
+#define CHECK_NETWORKS	      check_networks
 
 #define M ROLE_BIT(ROLE_MASTER)
 #define R ROLE_BIT(ROLE_RELAY)

@@ -20,6 +20,7 @@
 
 #define CONF_TEXT_MAX	   512 /* any text or path with its NUL */
 #define CONF_LISTENERS_MAX 16
+#define CONF_NETS_MAX	   32 /* of a list of networks */
 
 #define CONF_C_INT  int64_t
 #define CONF_C_SIZE int64_t

@@ -167,11 +167,12 @@ class Client:
     """One connection to a URL's host; keeps it open between requests.
 
     With see_end it leaves a connection open that the server said it would
-    close, so that at_end() can see it happen; source is its own address.
+    close, so that at_end() can see it happen; source is its own address;
+    preface is sent first of all, before TLS.
     Attributes for tests: sock (the socket, TLS or plain), host, port."""
 
     def __init__(self, url, ca=None, address=None, timeout=30, context=None, session=None,
-                 see_end=False, source=None):
+                 see_end=False, source=None, preface=b""):
         parts = urlsplit(url)
         self.tls = parts.scheme == "https"
         self.host = parts.hostname
@@ -181,7 +182,7 @@ class Client:
         self.context, self.see_end, self.source = context, see_end, source
         if self.tls and context is None:
             self.context = ssl.create_default_context(cafile=ca)
-        self.sock, self._in = None, b""
+        self.preface, self.sock, self._in = preface, None, b""
 
     def __enter__(self):
         return self
@@ -198,6 +199,8 @@ class Client:
         sock = socket.create_connection((address, self.port), self.timeout,
                                         self.source and (self.source, 0))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.preface:
+            sock.sendall(self.preface)
         if self.tls:
             sock = self.context.wrap_socket(sock, server_hostname=self.host,
                                             session=self.session,

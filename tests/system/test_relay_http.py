@@ -292,7 +292,7 @@ def test_what_a_client_cannot_tell_the_cloud(lab, server):
     assert reply.status == 200
     got = cloud_fields(lab)
     assert set(got) <= {"host", "authorization", "content-type", "content-length", "soapaction",
-                        "user-agent", "x-rms-request-id", "via"}, got
+                        "user-agent", "x-rms-request-id", "via", "traceparent"}, got
     assert got["via"] == "1.1 rms-connector"
     assert got["x-rms-request-id"] == reply.get("X-RMS-Request-Id") != "mine"
     assert got["authorization"].startswith("Bearer")

@@ -21,7 +21,7 @@
 
 #define CLIENT_ACCEPT_BATCH 16
 
-static void
+void
 client_address(struct client *c, const struct sockaddr_storage *ss)
 {
 	const void *a;
@@ -44,6 +44,7 @@ client_new(struct listener *l, int fd, const struct sockaddr_storage *ss)
 {
 	struct relay *w = l->w;
 	struct client *c = calloc(1, sizeof(*c));
+	bool proxied;
 	int one = 1;
 
 	if (c == NULL)
@@ -53,7 +54,8 @@ client_new(struct listener *l, int fd, const struct sockaddr_storage *ss)
 	snprintf(c->listener, sizeof(c->listener), "%s",
 		 w->c->conf.listener[l->index].name);
 	client_address(c, ss);
-	if (!admit_connection(c, ss)) {
+	proxied = client_is_proxied(l, ss);
+	if (!admit_connection(c, proxied ? NULL : ss)) {
 		free(c);
 		close(fd);
 		return;
@@ -78,6 +80,10 @@ client_new(struct listener *l, int fd, const struct sockaddr_storage *ss)
 	w->nclients++;
 	stat_add(w->row, STAT_conns_accepted, 1);
 	stat_add(w->row, STAT_conns_open, 1);
+	if (proxied) {
+		client_enter(c, CLIENT_PROXY);
+		return;
+	}
 	client_enter(c, l->ctx != NULL ? CLIENT_TLS : CLIENT_IDLE);
 	return;
 nomem:

@@ -94,32 +94,42 @@ admit_source_key(struct relay *w, const struct sockaddr_storage *from)
 	return hash_bytes(&w->hash, &s6->sin6_addr, 8);
 }
 
+static bool
+admit_no(struct client *c, enum reason why)
+{
+	stat_add(c->w->row, STAT_conns_refused, 1);
+	tell_limit(c->w, why, c->address, NULL);
+	return false;
+}
+
+bool
+admit_source(struct client *c, const struct sockaddr_storage *from)
+{
+	struct relay *w = c->w;
+	int64_t max = w->c->conf.source_connections_max;
+	struct meter *m =
+	    meter_get(&w->admit->sources, admit_source_key(w, from));
+
+	if (m == NULL)
+		return true; /* memory.c knows what to do about that */
+	if (max > 0 && m->conns >= max)
+		return admit_no(c, REASON_SOURCE_CONNECTIONS);
+	m->conns++;
+	c->source = m;
+	return true;
+}
+
 bool
 admit_connection(struct client *c, const struct sockaddr_storage *from)
 {
 	struct relay *w = c->w;
 	struct admit *a = w->admit;
-	int64_t max = w->c->conf.source_connections_max;
-	enum reason why = REASON_OK;
-	struct meter *m = NULL;
 
 	if (w->nclients >= (size_t)w->c->conf.connections_max)
-		why = REASON_TOO_MANY_CONNECTIONS;
-	else if (a->memory.is_short && w->nclients >= a->short_clients)
-		why = REASON_MEMORY_SHORT;
-	else
-		m = meter_get(&a->sources, admit_source_key(w, from));
-	if (m != NULL && max > 0 && m->conns >= max)
-		why = REASON_SOURCE_CONNECTIONS;
-	if (why == REASON_OK) {
-		if (m != NULL)
-			m->conns++;
-		c->source = m;
-		return true;
-	}
-	stat_add(w->row, STAT_conns_refused, 1);
-	tell_limit(w, why, c->address, NULL);
-	return false;
+		return admit_no(c, REASON_TOO_MANY_CONNECTIONS);
+	if (a->memory.is_short && w->nclients >= a->short_clients)
+		return admit_no(c, REASON_MEMORY_SHORT);
+	return from == NULL || admit_source(c, from);
 }
 
 void

@@ -33,9 +33,12 @@ enum admit_place { PLACE_NONE, PLACE_ACCOUNT, PLACE_READY, PLACE_RUNNING };
 MUST_USE struct admit *admit_new(struct relay *w);
 
 /* May one more connection come from this address?  Then c holds its place
- * until admit_gone(); else the caller closes it. */
+ * until admit_gone(); else the caller closes it.  from NULL: a balancer's,
+ * whose client admit_source() is asked about when it is known. */
 MUST_USE bool admit_connection(struct client *c,
 			       const struct sockaddr_storage *from);
+MUST_USE bool admit_source(struct client *c,
+			   const struct sockaddr_storage *from);
 /* The connection has ended. */
 void admit_gone(struct client *c);
 

@@ -145,7 +145,7 @@ alog_write(struct alog *a, struct client *c)
 {
 	const struct exchange *x = c->x;
 	const struct conf *conf = &a->w->c->conf;
-	char line[ALOG_LINE], when[CLOCK_TEXT_LEN];
+	char line[ALOG_LINE], when[CLOCK_TEXT_LEN], trace[TRACE_ID_LEN + 1];
 	struct sbuf b;
 	struct json j;
 
@@ -160,6 +160,7 @@ alog_write(struct alog *a, struct client *c)
 	json_str(&j, "node", conf->node_name.s);
 	json_u64(&j, "worker", a->w->c->slot);
 	json_str(&j, "client", c->address);
+	json_str(&j, "balancer", c->balancer);
 	json_str(&j, "listener", c->listener);
 	json_bool(&j, "tls", c->wire.ssl != NULL);
 	json_str(&j, "method", alog_method(x));
@@ -170,6 +171,10 @@ alog_write(struct alog *a, struct client *c)
 	json_u64(&j, "bytes_in", x->bytes_in);
 	json_u64(&j, "bytes_out", x->bytes_out);
 	alog_times(&j, x);
+	str_cut(trace, sizeof(trace),
+		(struct slice){x->trace + TRACE_ID_AT,
+			       x->trace[0] == '\0' ? 0 : TRACE_ID_LEN});
+	json_str(&j, "trace", trace);
 	json_str(&j, "upstream", x->upstream_addr);
 	json_bool(&j, "reused", x->reused);
 	json_u64(&j, "retries", (uint64_t)(x->retries + x->replays));

@@ -180,6 +180,8 @@ answer_put_head(struct client *c, const struct http_reply *r, struct out *o)
 {
 	struct exchange *x = c->x;
 	bool dated = false;
+	struct sbuf timing;
+	char text[160];
 
 	out_str(o, "HTTP/1.1 ");
 	out_u64(o, (uint64_t)r->status);
@@ -207,6 +209,9 @@ answer_put_head(struct client *c, const struct http_reply *r, struct out *o)
 		out_str(o, x->auth_out);
 		out_str(o, "\r\n");
 	}
+	sbuf_init(&timing, text, sizeof(text));
+	exchange_put_timing(c, &timing);
+	out_put(o, timing.p, timing.len);
 	answer_put_framing(c, o);
 	out_str(o, "\r\n");
 }

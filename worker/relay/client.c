@@ -28,6 +28,8 @@ client_state_ms(const struct client *c, enum client_state s)
 	const struct conf *conf = &c->w->c->conf;
 
 	switch (s) {
+	case CLIENT_PROXY:
+		return (uint64_t)conf->head_timeout_ms;
 	case CLIENT_TLS:
 		return (uint64_t)conf->tls_timeout_ms;
 	case CLIENT_IDLE:
@@ -346,6 +348,9 @@ client_run(struct client *c)
 
 	while (more && turns-- > 0) {
 		switch (c->state) {
+		case CLIENT_PROXY:
+			more = client_run_proxy(c);
+			break;
 		case CLIENT_TLS:
 			more = client_run_tls(c);
 			break;
@@ -396,6 +401,9 @@ client_on_timer(void *arg)
 	struct client *c = arg;
 
 	switch (c->state) {
+	case CLIENT_PROXY:
+		client_end(c, REASON_BAD_PROXY);
+		break;
 	case CLIENT_TLS:
 		client_end(c, REASON_CLIENT_TLS_SLOW);
 		break;

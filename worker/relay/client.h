@@ -6,6 +6,7 @@
  * request ends in exchange_end().
  *
  * States, what is true in them, and what ends them:
+ *	PROXY	 a balancer's header is due	its end, or head_timeout_ms
  *	TLS	 handshake under way		done, or tls_timeout_ms
  *	IDLE	 no byte of a request yet	a byte, or idle_timeout_ms
  *	HEAD	 part of a head is there	its end, or head_timeout_ms
@@ -30,9 +31,11 @@
 #include "worker/relay/meter.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/service.h"
+#include "worker/relay/trace.h"
 #include "worker/relay/wire.h"
 
 enum client_state {
+	CLIENT_PROXY,
 	CLIENT_TLS,
 	CLIENT_IDLE,
 	CLIENT_HEAD,
@@ -91,6 +94,9 @@ struct exchange {
 	struct meter *meter; /* of the account; valid while in a place */
 	uint64_t table_gen;  /* of the table that allowed it to wait */
 	uint64_t t_queue, queue_ns;
+
+	char trace[TRACE_LEN + 1]; /* traceparent, or its start; "" none yet */
+	bool trace_theirs;	   /* it is the client's, and passes */
 
 	/* the request's body, from the client's block to the cloud */
 	size_t body_start; /* in the block; meaningful while held */
@@ -154,7 +160,8 @@ struct client {
 	enum client_state state;
 	struct loop_timer *timer;
 	struct loop_cell cell;
-	char address[48]; /* of the peer, text */
+	char address[48];  /* of the client, text */
+	char balancer[48]; /* of the balancer that named it; "" for none */
 
 	char *block; /* NULL when nothing is buffered */
 	size_t size, rpos, wpos;
@@ -200,6 +207,8 @@ void client_drain_idle(struct relay *w);
 void client_retire(struct relay *w);
 /* Memory is short: connections that nobody uses now close. */
 void client_shed_idle(struct relay *w);
+/* "Server-Timing: ...\r\n" when that is wanted, else nothing. */
+void exchange_put_timing(struct client *c, struct sbuf *out);
 /* Sends "100 Continue" once when it was asked for. */
 void client_continue(struct client *c);
 

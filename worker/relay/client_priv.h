@@ -6,6 +6,8 @@
 #ifndef RMS_CLIENT_PRIV_H
 #define RMS_CLIENT_PRIV_H
 
+#include <sys/socket.h>
+
 #include "worker/relay/client.h"
 
 /* --- exchange.c ------------------------------------------------------- */
@@ -23,6 +25,16 @@ MUST_USE int client_block_grow(struct client *c);
 void client_block_compact(struct client *c);
 /* The body starts at x->body_start. */
 void client_body_init(struct client *c);
+
+/* --- balancer.c ------------------------------------------------------- */
+/* Is the peer one that has to send a PROXY header? */
+bool client_is_proxied(const struct listener *l,
+		       const struct sockaddr_storage *peer);
+/* CLIENT_PROXY; true: go on with the state that is now. */
+bool client_run_proxy(struct client *c);
+
+/* --- accept.c --------------------------------------------------------- */
+void client_address(struct client *c, const struct sockaddr_storage *ss);
 
 /* --- head.c ----------------------------------------------------------- */
 /* CLIENT_IDLE and CLIENT_HEAD; true: go on with the state that is now. */

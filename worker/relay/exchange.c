@@ -92,3 +92,31 @@ exchange_end(struct client *c)
 	exchange_spare = x;
 	exchange_nspare++;
 }
+
+static void
+exchange_put_ms(struct sbuf *out, const char *name, uint64_t ns)
+{
+	sbuf_str(out, name);
+	sbuf_str(out, ";dur=");
+	sbuf_u64(out, ns / NS_PER_MS);
+	sbuf_char(out, '.');
+	sbuf_u64(out, ns / (NS_PER_MS / 10) % 10);
+}
+
+void
+exchange_put_timing(struct client *c, struct sbuf *out)
+{
+	const struct exchange *x = c->x;
+	uint64_t service = 0;
+
+	if (!c->w->c->conf.server_timing)
+		return;
+	if (x->t_sent != 0)
+		service = clock_mono_ns() - x->t_sent;
+	sbuf_str(out, "Server-Timing: ");
+	exchange_put_ms(out, "auth", x->auth_ns);
+	exchange_put_ms(out, ", queue", x->queue_ns);
+	exchange_put_ms(out, ", connect", x->connect_ns);
+	exchange_put_ms(out, ", service", service);
+	sbuf_str(out, "\r\n");
+}

@@ -66,9 +66,39 @@ forward_go(struct client *c)
 	if (why == REASON_OK)
 		forward_connect(c, false);
 	else
-		client_refuse(c, why,
-			      why == REASON_CLOUD_DOWN ? c->w->health.why
-						       : NULL);
+		client_refuse(
+		    c, why, why == REASON_CLOUD_DOWN ? c->w->health.why : NULL);
+}
+
+/* The client's traceparent; empty when there is none, or more than one. */
+static struct slice
+forward_traceparent(const struct http_req *r)
+{
+	struct slice found = {"", 0};
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->nfields; i++) {
+		if (r->field[i].id != FIELD_TRACEPARENT || r->field[i].hop)
+			continue;
+		found = r->field[i].value;
+		n++;
+	}
+	return n == 1 ? found : (struct slice){"", 0};
+}
+
+/* W3C Trace Context 3.2 and 3.3: what is not valid is not passed on, and a
+ * new trace begins. */
+static void
+forward_set_trace(struct client *c)
+{
+	struct exchange *x = c->x;
+	struct slice theirs = forward_traceparent(&x->req);
+
+	x->trace_theirs = trace_is_valid(theirs);
+	if (x->trace_theirs)
+		str_cut(x->trace, sizeof(x->trace), theirs);
+	else if (c->w->c->conf.cloud_traceparent)
+		trace_make(x->trace, &c->w->trace_key, c->w->next_id);
 }
 
 static uint64_t
@@ -91,6 +121,7 @@ forward_begin(struct client *c)
 		    (struct slice){c->block + x->cursor, c->wpos - x->cursor};
 	x->op = service_op(x->service, x->req.soap_action, x->req.content_type,
 			   body);
+	forward_set_trace(c);
 	if (why == REASON_OK && w->tenant_host[0] == '\0')
 		why = REASON_NO_TENANT;
 	if (why == REASON_OK) {
@@ -181,14 +212,18 @@ forward_is_ours(const struct conf *conf, struct slice name)
 
 static void
 forward_put_fields(struct out *o, const struct conf *conf,
-		   const struct http_req *r)
+		   const struct exchange *x)
 {
+	const struct http_req *r = &x->req;
+
 	for (size_t i = 0; i < r->nfields; i++) {
 		const struct http_field *f = &r->field[i];
 
 		if (http_fate_req(f) != FATE_PASS ||
 		    forward_is_ours(conf, f->name) ||
 		    (f->id == FIELD_ACCEPT_ENCODING && conf->wan_compression))
+			continue;
+		if (f->id == FIELD_TRACESTATE && !x->trace_theirs)
 			continue;
 		out_slice(o, f->name);
 		out_put(o, ": ", 2);
@@ -206,6 +241,19 @@ forward_put_via(struct out *o, const char *pseudonym)
 		return;
 	out_str(o, "Via: 1.1 ");
 	out_str(o, pseudonym);
+	out_str(o, "\r\n");
+}
+
+static void
+forward_put_trace(struct out *o, const struct exchange *x)
+{
+	if (x->trace[0] == '\0')
+		return;
+	out_str(o, "traceparent: ");
+	if (x->trace_theirs)
+		out_slice(o, forward_traceparent(&x->req));
+	else
+		out_str(o, x->trace);
 	out_str(o, "\r\n");
 }
 
@@ -228,7 +276,8 @@ forward_put_head(struct client *c, struct out *o, const struct relay_cred *cred)
 	forward_put_safe(o, w->c->conf.header_account.s, x->ident->principal);
 	forward_put_safe(o, w->c->conf.header_role.s,
 			 server_role_name(x->role));
-	forward_put_fields(o, &w->c->conf, &x->req);
+	forward_put_fields(o, &w->c->conf, x);
+	forward_put_trace(o, x);
 	if (w->c->conf.wan_compression)
 		out_str(o, "Accept-Encoding: gzip\r\n");
 	forward_put_via(o, w->c->conf.cloud_via.s);

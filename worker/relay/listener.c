@@ -228,6 +228,8 @@ listener_binding(const struct conf_listener *cl)
 static void
 listener_use(struct listener *l, const struct conf_listener *cl)
 {
+	ssize_t n;
+
 	if (l->next_fd >= 0) { /* its event is the old socket's */
 		if (l->ev != NULL)
 			event_free(l->ev);
@@ -244,6 +246,8 @@ listener_use(struct listener *l, const struct conf_listener *cl)
 	l->binding = listener_binding(cl);
 	l->clientcert = clientcert_mode(cl->client_certificate.s);
 	l->connection_auth = cl->connection_auth;
+	n = net_parse_list(cl->proxy_protocol.s, l->proxy, ARRAY_LEN(l->proxy));
+	l->nproxies = n < 0 ? 0 : (size_t)n; /* conf/check.c has seen it */
 	l->up = true;
 }
 

@@ -14,7 +14,9 @@
 #include <openssl/types.h>
 #include <stdbool.h>
 
+#include "conf/conf.h"
 #include "shm/base/bug.h"
+#include "shm/base/net.h"
 #include "shm/msg.h"
 #include "worker/relay/clientcert.h"
 #include "worker/relay/tls.h"
@@ -59,6 +61,8 @@ struct listener {
 	enum clientcert_mode clientcert;
 	bool connection_auth;
 	struct listener_bindings further;
+	struct net proxy[CONF_NETS_MAX]; /* balancers, by proxy_protocol */
+	size_t nproxies;
 
 	/* of the set under way */
 	int next_fd;

@@ -100,8 +100,9 @@ struct relay {
 	struct loop_timer *drain_timer;
 
 	struct hash_key hash;
-	uint64_t boot_id; /* random part of request ids */
-	uint64_t next_id; /* requests, and exchanges with the keeper */
+	struct hash_key trace_key; /* of traces that we begin */
+	uint64_t boot_id;	   /* random part of request ids */
+	uint64_t next_id;	   /* requests, and exchanges with the keeper */
 
 	/* scratch: valid within one handler only */
 	char *scratch; /* RELAY_SCRATCH */

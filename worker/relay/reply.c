@@ -126,6 +126,7 @@ reply_head(struct sbuf *b, struct client *c, int status, const char *type,
 		sbuf_fmt(b, "Retry-After: %u\r\n",
 			 x->retry_after_s > 0 ? (unsigned)x->retry_after_s
 					      : REPLY_RETRY_AFTER_S);
+	exchange_put_timing(c, b);
 	if (status == 405)
 		sbuf_fmt(b, "Allow: %s\r\n", reply_allow(&x->req));
 	sbuf_str(b, "\r\n");

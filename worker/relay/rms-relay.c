@@ -356,6 +356,7 @@ relay_init(struct relay *w)
 	    (ssize_t)sizeof(w->boot_id))
 		return -EIO;
 	hash_key_new(&w->hash);
+	hash_key_new(&w->trace_key);
 	w->scratch = malloc(RELAY_SCRATCH);
 	w->obuf = malloc(RELAY_OBUF);
 	w->sweep = loop_timer_new(w->loop, relay_on_sweep, w);

@@ -83,6 +83,13 @@ void
 tell_limit(struct relay *w, enum reason why, const char *address,
 	   const char *account)
 {
+	tell_limited(w, 2110, why, address, account);
+}
+
+void
+tell_limited(struct relay *w, uint32_t event, enum reason why,
+	     const char *address, const char *account)
+{
 	static struct {
 		uint64_t told; /* CLOCK_MONOTONIC ns; 0 never */
 		uint64_t since;
@@ -90,7 +97,7 @@ tell_limit(struct relay *w, enum reason why, const char *address,
 	const struct reason_row *row = reason_row(why);
 	uint64_t now = clock_turn_ns();
 	char text[512];
-	struct msg_event e = {.id = 2110, .address = slice_of(address)};
+	struct msg_event e = {.id = event, .address = slice_of(address)};
 	int n;
 
 	limits[why].since++;

@@ -28,6 +28,9 @@ bool tell_may(struct tell_limit *l);
  */
 void tell_limit(struct relay *w, enum reason why, const char *address,
 		const char *account);
+/* The same as another event. */
+void tell_limited(struct relay *w, uint32_t event, enum reason why,
+		  const char *address, const char *account);
 
 /*
  * Tells the master when why is no fault of the client: event 2104 when the

@@ -793,7 +793,8 @@ test_fates(void **state)
 	(void)state;
 	assert_int_equal(fate("Content-Type: text/xml\r\n"), FATE_PASS);
 	assert_int_equal(fate("SOAPAction: x\r\n"), FATE_PASS);
-	assert_int_equal(fate("traceparent: 00-x\r\n"), FATE_PASS);
+	assert_int_equal(fate("tracestate: a=1\r\n"), FATE_PASS);
+	assert_int_equal(fate("traceparent: 00-x\r\n"), FATE_OURS);
 	assert_int_equal(fate("Content-Length: 5\r\n"), FATE_OURS);
 	assert_int_equal(fate("Transfer-Encoding: chunked\r\n"), FATE_OURS);
 	assert_int_equal(fate("Authorization: x\r\n"), FATE_OURS);
