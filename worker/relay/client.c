@@ -14,6 +14,7 @@
 
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
+#include "worker/relay/patience.h"
 #include "worker/relay/reply.h"
 #include "worker/relay/tell.h"
 #include "worker/relay/upstream.h"
@@ -63,6 +64,7 @@ client_enter(struct client *c, enum client_state s)
 {
 	BUG_ON(c->state == CLIENT_CLOSED);
 	c->state = s;
+	c->owes = false;
 	loop_timer_set(c->timer, client_state_ms(c, s));
 	if (s == CLIENT_IDLE && c->wpos == c->rpos)
 		client_block_drop(c);
@@ -126,13 +128,32 @@ client_end(struct client *c, enum reason why)
 		loop_stop(w->loop, 0);
 }
 
-/* While bytes of ours wait, the client has as long as for any reply. */
+/* The client has as long as for any reply; drop by drop, it has no longer. */
+void
+client_owe(struct client *c)
+{
+	const struct conf *conf = &c->w->c->conf;
+	struct patience p = {
+	    .pause_ms = (uint64_t)conf->write_timeout_ms,
+	    .rate = (uint64_t)conf->write_rate_min,
+	    .bytes = c->wire.pend_len,
+	};
+
+	if (c->owes)
+		return;
+	c->owes = true;
+	if (p.rate > 0)
+		p.pause_ms += p.bytes * 1000 / p.rate;
+	loop_timer_set(c->timer, patience_ms(&p));
+}
+
 static void
 client_linger_timer(struct client *c)
 {
-	loop_timer_set(c->timer, wire_blocked(&c->wire)
-				     ? (uint64_t)c->w->c->conf.write_timeout_ms
-				     : CLIENT_LINGER_MS);
+	if (wire_blocked(&c->wire))
+		client_owe(c);
+	else
+		loop_timer_set(c->timer, CLIENT_LINGER_MS);
 }
 
 /* Own bytes are out; let the peer read them before the close (RFC 9112 9.6) */

@@ -61,6 +61,7 @@ enum exchange_wait {
 	WAIT_REPLY,	   /* the head of the reply */
 	WAIT_REPLY_BODY,   /* bytes of the reply */
 	WAIT_CLIENT_TAKES, /* the client to take some of it */
+	WAIT_MAX,
 };
 
 /* One request and its reply. */
@@ -137,7 +138,9 @@ struct exchange {
 	size_t flight; /* body bytes put since the last flush */
 
 	enum exchange_wait wait;
-	uint64_t wait_at; /* how far that had come when the timer was set */
+	uint64_t wait_at;    /* how far that had come when the timer was set */
+	uint64_t wait_since; /* CLOCK_MONOTONIC ns */
+	uint64_t waited[WAIT_MAX]; /* ns, of each kind, before that */
 
 	/* account */
 	enum reason reason;
@@ -184,6 +187,7 @@ struct client {
 	uint64_t discard;	  /* bytes that may still be thrown away */
 	uint64_t t_head;	  /* first byte of the present head */
 	bool eof;
+	bool owes; /* output waits to be taken, and the timer is for that */
 };
 
 /* Accepts what waits on a listener; bounded work. */

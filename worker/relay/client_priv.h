@@ -43,6 +43,9 @@ bool client_run_head(struct client *c);
 void client_refuse_head(struct client *c, enum reason why);
 
 /* --- client.c --------------------------------------------------------- */
+/* Output waits for a client that need not be waited for otherwise: sets its
+ * timer once, for all of it. */
+void client_owe(struct client *c);
 void client_on_event(void *arg);
 void client_on_timer(void *arg);
 

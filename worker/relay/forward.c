@@ -14,6 +14,7 @@
 #include "worker/relay/answer.h"
 #include "worker/relay/client.h"
 #include "worker/relay/out.h"
+#include "worker/relay/patience.h"
 #include "worker/relay/upstream.h"
 
 #define FORWARD_FILLS 8 /* blocks read in one handler: fairness */
@@ -176,6 +177,7 @@ forward_on_ready(struct client *c, struct upstream *u)
 	x->up = u;
 	x->reused = u->reused;
 	x->wait = WAIT_NOTHING; /* the timer is the state's, not ours yet */
+	x->wait_since = clock_turn_ns();
 	x->connect_ns += clock_turn_ns() - x->t_connect;
 	str_cut(x->upstream_addr, sizeof(x->upstream_addr),
 		slice_of(u->address));
@@ -416,41 +418,94 @@ forward_request(struct client *c)
 
 /* ---- both ways ------------------------------------------------------- */
 
+/* The bounds of a wait: its pause, its rate, and how far it has come. */
+static struct patience
+forward_patience(const struct client *c, enum exchange_wait wait)
+{
+	const struct conf *conf = &c->w->c->conf;
+	const struct exchange *x = c->x;
+	int64_t pause = conf->cloud_body_timeout_ms;
+	int64_t rate = conf->cloud_rate_min;
+	uint64_t bytes = x->bytes_out;
+
+	switch (wait) {
+	case WAIT_CLIENT_TAKES:
+		pause = conf->write_timeout_ms;
+		rate = conf->write_rate_min;
+		break;
+	case WAIT_CLOUD_TAKES:
+		bytes = x->bytes_in;
+		break;
+	case WAIT_BODY:
+		pause = conf->body_timeout_ms;
+		rate = conf->body_rate_min;
+		bytes = x->bytes_in;
+		break;
+	case WAIT_REPLY:
+		pause = conf->cloud_reply_timeout_ms;
+		rate = 0;
+		break;
+	case WAIT_REPLY_BODY:
+	case WAIT_NOTHING:
+	case WAIT_MAX:
+		break;
+	}
+	return (struct patience){
+	    .pause_ms = (uint64_t)pause,
+	    .rate = (uint64_t)rate,
+	    .bytes = bytes,
+	    .total_ms = (uint64_t)conf->request_timeout_ms,
+	};
+}
+
+/* What is waited for, and in *at_r how far that has come. */
+static enum exchange_wait
+forward_wait(const struct client *c, uint64_t *at_r)
+{
+	const struct exchange *x = c->x;
+
+	if (wire_blocked(&c->wire)) {
+		*at_r = c->wire.pend_len;
+		return WAIT_CLIENT_TAKES;
+	}
+	if (wire_blocked(&x->up->wire)) {
+		*at_r = x->up->wire.pend_len;
+		return WAIT_CLOUD_TAKES;
+	}
+	if (!x->body_done && !x->up->wire.mute) {
+		*at_r = x->bytes_in;
+		return WAIT_BODY;
+	}
+	*at_r = x->reply_started ? x->bytes_out : 0;
+	return x->reply_started ? WAIT_REPLY_BODY : WAIT_REPLY;
+}
+
 /*
  * What the time runs for now.  It starts anew only when something else is
  * waited for, or some of it came: not because of every byte that anybody
- * sends.
+ * sends.  And never for longer than patience.h says.
  */
 static void
 forward_set_timer(struct client *c)
 {
-	const struct conf *conf = &c->w->c->conf;
 	struct exchange *x = c->x;
-	enum exchange_wait wait = WAIT_REPLY_BODY;
-	int64_t ms = conf->cloud_body_timeout_ms;
-	uint64_t at = x->bytes_out;
+	uint64_t at, now;
+	enum exchange_wait wait = forward_wait(c, &at);
+	struct patience p;
 
-	if (wire_blocked(&c->wire)) {
-		wait = WAIT_CLIENT_TAKES;
-		ms = conf->write_timeout_ms;
-		at = c->wire.pend_len;
-	} else if (wire_blocked(&x->up->wire)) {
-		wait = WAIT_CLOUD_TAKES;
-		at = x->up->wire.pend_len;
-	} else if (!x->body_done && !x->up->wire.mute) {
-		wait = WAIT_BODY;
-		ms = conf->body_timeout_ms;
-		at = x->bytes_in;
-	} else if (!x->reply_started) {
-		wait = WAIT_REPLY;
-		ms = conf->cloud_reply_timeout_ms;
-		at = 0;
-	}
 	if (wait == x->wait && at == x->wait_at)
 		return;
+	now = clock_turn_ns();
+	if (wait != x->wait) {
+		x->waited[x->wait] += now - x->wait_since;
+		x->wait_since = now;
+	}
 	x->wait = wait;
 	x->wait_at = at;
-	loop_timer_set(c->timer, (uint64_t)ms);
+	p = forward_patience(c, wait);
+	p.spent_ms = (x->waited[wait] + now - x->wait_since) / NS_PER_MS;
+	p.age_ms = (now - x->t_start) / NS_PER_MS;
+	loop_timer_set(c->timer, patience_ms(&p));
 }
 
 static void

@@ -146,10 +146,11 @@ client_run_head(struct client *c)
 	enum io_result r;
 
 	if (wire_blocked(&c->wire)) {
-		loop_timer_set(c->timer,
-			       (uint64_t)c->w->c->conf.write_timeout_ms);
+		client_owe(c);
 		return false;
 	}
+	if (c->owes)
+		client_enter(c, c->state); /* its own time again */
 	if (client_try_head(c))
 		return true;
 	if (!client_head_room(c))

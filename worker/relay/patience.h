@@ -1,0 +1,30 @@
+/*
+ * patience: how long to wait for a peer that is slow.
+ *
+ * A pause alone does not do: one byte within each pause holds a connection
+ * for ever.  So there are three bounds, and the first of them counts:
+ *
+ *	pause	since anything came
+ *	rate	all the time that was spent waiting for this peer in this way
+ *		is at most the pause, and what the bytes may take at the
+ *		slowest rate
+ *	total	the request as a whole
+ */
+#ifndef RMS_PATIENCE_H
+#define RMS_PATIENCE_H
+
+#include <stdint.h>
+
+struct patience {
+	uint64_t pause_ms;
+	uint64_t rate;	   /* bytes a second; 0: no bound */
+	uint64_t bytes;	   /* that have come or gone so far */
+	uint64_t spent_ms; /* waiting for them until now */
+	uint64_t total_ms; /* 0: no bound */
+	uint64_t age_ms;   /* of the request */
+};
+
+/* ms from now until patience is over: 1 at the least. */
+uint64_t patience_ms(const struct patience *p);
+
+#endif
