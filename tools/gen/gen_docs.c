@@ -57,6 +57,14 @@ static const struct row other[] = {
 #undef OTHER
     {{NULL}}};
 
+static const struct row statuses[] = {
+#if __has_include("worker/relay/statuses.def")
+#define STATUS(code, phrase, what) {{#code, phrase, what}},
+#include "worker/relay/statuses.def"
+#undef STATUS
+#endif
+    {{NULL}}};
+
 /* --- Markdown --------------------------------------------------------- */
 
 static void
@@ -84,6 +92,28 @@ md_table(const char *head, const struct row *rows)
 			putchar(' ');
 		}
 		puts("|");
+	}
+}
+
+/* A line for each status, with the reasons that have it. */
+static void
+md_statuses(void)
+{
+	puts("| status | reasons | what the client should do |");
+	puts("|---|---|---|");
+	for (const struct row *s = statuses; s->cell[0] != NULL; s++) {
+		const char *sep = "";
+
+		printf("| %s %s | ", s->cell[0], s->cell[1]);
+		for (const struct row *r = reasons; r->cell[0] != NULL; r++) {
+			if (strcmp(r->cell[1], s->cell[0]) != 0)
+				continue;
+			printf("%s%s", sep, r->cell[0]);
+			sep = ", ";
+		}
+		fputs(" | ", stdout);
+		md_cell(s->cell[2]);
+		puts(" |");
 	}
 }
 
@@ -321,6 +351,8 @@ main(int argc, char **argv)
 		md_table("| reason | status | what happened | at fault | "
 			 "try again |",
 			 reasons);
+	} else if (strcmp(part, "statuses") == 0) {
+		md_statuses();
 	} else if (strcmp(part, "stricter") == 0) {
 		md_table("| we say | of a | example | why |", stricter);
 	} else if (strcmp(part, "other") == 0) {

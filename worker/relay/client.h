@@ -171,8 +171,8 @@ struct client {
 	struct http_scan scan;
 
 	struct client *wait_next, *wait_prev; /* in CLIENT_QUEUE */
-	struct meter *source;	  /* of the address; held; may be NULL */
-	struct meter *account;	  /* of who spoke last; held; may be NULL */
+	struct meter *source;	/* of the address; held; may be NULL */
+	struct meter *account;	/* of who spoke last; held; may be NULL */
 	struct exchange *x;	/* NULL between requests */
 	struct identity *ident; /* persists within DESIGN 5.3; owned */
 	uint64_t agent;		/* User-Agent that ident came with, hashed */

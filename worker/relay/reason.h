@@ -21,4 +21,7 @@ struct reason_row {
 
 const struct reason_row *reason_row(enum reason r);
 
+/* The phrase of a status that is ours (statuses.def). */
+const char *reason_phrase(int status);
+
 #endif

@@ -15,40 +15,6 @@
 
 #define REPLY_RETRY_AFTER_S 5 /* of 503: a keeper or token hiccup is over */
 
-static const char *
-reply_phrase(int status)
-{
-	static const struct {
-		int status;
-		const char *phrase;
-	} map[] = {
-	    {200, "OK"},
-	    {400, "Bad Request"},
-	    {401, "Unauthorized"},
-	    {403, "Forbidden"},
-	    {404, "Not Found"},
-	    {405, "Method Not Allowed"},
-	    {408, "Request Timeout"},
-	    {411, "Length Required"},
-	    {413, "Content Too Large"},
-	    {414, "URI Too Long"},
-	    {417, "Expectation Failed"},
-	    {429, "Too Many Requests"},
-	    {431, "Request Header Fields Too Large"},
-	    {500, "Internal Server Error"},
-	    {501, "Not Implemented"},
-	    {502, "Bad Gateway"},
-	    {503, "Service Unavailable"},
-	    {504, "Gateway Timeout"},
-	    {505, "HTTP Version Not Supported"},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(map); i++)
-		if (map[i].status == status)
-			return map[i].phrase;
-	return "Error";
-}
-
 static void
 reply_xml(struct sbuf *b, const char *s)
 {
@@ -89,7 +55,7 @@ reply_text(struct sbuf *b, const struct exchange *x,
 	   const struct reason_row *row, const char *detail)
 {
 	sbuf_fmt(b, "%d %s\r\nRmsConnector.%s: %s", row->status,
-		 reply_phrase(row->status), row->name, row->text);
+		 reason_phrase(row->status), row->name, row->text);
 	if (detail != NULL) {
 		sbuf_str(b, ": ");
 		reply_xml(b, detail);
@@ -115,7 +81,7 @@ reply_head(struct sbuf *b, struct client *c, int status, const char *type,
 	sbuf_fmt(b,
 		 "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
 		 "X-RMS-Request-Id: %s\r\nCache-Control: no-store\r\n%s",
-		 status, reply_phrase(status), type, len, x->id,
+		 status, reason_phrase(status), type, len, x->id,
 		 date_line(clock_real_ns()));
 	if (!keep)
 		sbuf_str(b, "Connection: close\r\n");
