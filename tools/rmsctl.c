@@ -4,7 +4,7 @@
  * Runs in: rmsctl, as the user who types it; needs no privilege of its own,
  *          the connector checks who asks.
  * Trusts:  nobody.
- * Touches: the control socket; with `probe`, the network.
+ * Touches: the control socket; with `probe` and names, the network.
  * Failure: exit status and a line; see tools/ctl/verbs.def.
  */
 #include <locale.h>

@@ -75,6 +75,8 @@ def missing():
 def _settings(directory):
     """Directives that provisioning would not choose."""
     return {
+        # as a Windows DC: Kerberos over TLS, too
+        "ldap server require strong auth": "allow_sasl_over_tls",
         "interfaces": f"{ADDRESS}/8",
         "bind interfaces only": "yes",
         "pid directory": f"{directory}/run",

@@ -19,6 +19,7 @@ from samba.samdb import SamDB
 GLOBAL = dsdb.GTYPE_SECURITY_GLOBAL_GROUP
 UNIVERSAL = dsdb.GTYPE_SECURITY_UNIVERSAL_GROUP
 LOCAL = dsdb.GTYPE_SECURITY_DOMAIN_LOCAL_GROUP
+MAIL = dsdb.GTYPE_DISTRIBUTION_UNIVERSAL_GROUP
 AES = "24"  # msDS-SupportedEncryptionTypes: AES128, AES256
 
 COMPUTERS = ("EXCH01", "EXCH02", "SP01", "FS01")
@@ -32,7 +33,18 @@ GROUPS = (
     ("File Servers", LOCAL, ("FS01$",)),
     ("Rights Clients", LOCAL, ("Exchange Servers", "SharePoint Servers")),
     ("Büro Köln", GLOBAL, ("jörg",)),
+    ("Exchange News", MAIL, ("EXCH01$",)),
+    ("Empty Group", GLOBAL, ()),
 )
+# account name, type, relative DN: names that say more in a filter or a DN
+NAMES = (
+    ("ops-star", GLOBAL, "CN=Ops*(Köln)&|!,CN=Users"),
+    ("ops-slash", GLOBAL, r"CN=Slash\5C and\2C comma \23\31,CN=Users"),
+    ("twin-a", GLOBAL, "CN=Twin,CN=Users"),
+    ("twin-b", UNIVERSAL, "CN=Twin,OU=Other"),
+)
+ALICE_UPN = "ali@example.test"  # the others' is name@contoso.test
+DISABLED = "gone"
 BULK_GROUPS = 1001  # all with the one member "bulk"
 
 
@@ -69,10 +81,32 @@ class Directory:
             self.sam.newuser(name, "Aa1-" + os.urandom(20).hex(), useusernameascn=True)
             self.keys(name, SPNS if name == SERVICE else ())
 
+        self.sam.newuser(DISABLED, "Aa1-" + os.urandom(20).hex(), useusernameascn=True)
+        self.sam.disable_account(f"(sAMAccountName={DISABLED})")
+        change = ldb.Message(ldb.Dn(self.sam, self.dn("alice")))
+        change["upn"] = ldb.MessageElement([ALICE_UPN], ldb.FLAG_MOD_REPLACE,
+                                           "userPrincipalName")
+        self.sam.modify(change)
+
+    def add_spn_of_dc(self):
+        """What a DC registers by itself, with a service that does not run here."""
+        change = ldb.Message(ldb.Dn(self.sam, self.dn("DC1$")))
+        change["spn"] = ldb.MessageElement(["ldap/dc1.contoso.test"], ldb.FLAG_MOD_ADD,
+                                           "servicePrincipalName")
+        self.sam.modify(change)
+
+    def add_names(self):
+        self.sam.create_ou(f"OU=Other,{self.base}")
+        for name, kind, relative in NAMES:
+            self.sam.add({"dn": f"{relative},{self.base}", "objectClass": "group",
+                          "sAMAccountName": name, "groupType": str(kind)})
+
     def add_groups(self):
         for name, kind, members in GROUPS:
             self.sam.newgroup(name, grouptype=kind)
-            self.sam.add_remove_group_members(name, list(members), add_members_operation=True)
+            if members:
+                self.sam.add_remove_group_members(name, list(members),
+                                                  add_members_operation=True)
         member = self.dn("bulk")
         self.sam.transaction_start()
         for i in range(BULK_GROUPS):
@@ -97,6 +131,8 @@ def main(config, out):
     directory = Directory(config)
     directory.add_accounts()
     directory.add_groups()
+    directory.add_names()
+    directory.add_spn_of_dc()
     directory.export(f"{out}/service.keytab", *SPNS)
     directory.export(f"{out}/accounts.keytab", *(c + "$" for c in COMPUTERS), *USERS)
     with open(f"{out}/sids.json", "w", encoding="utf-8") as file:

@@ -13,6 +13,7 @@
 #include "tools/ctl/ask.h"
 #include "tools/ctl/date.h"
 #include "tools/ctl/jget.h"
+#include "tools/ctl/lookup.h"
 #include "tools/ctl/pages.h"
 #include "tools/ctl/render.h"
 #include "tools/ctl/text.h"
@@ -186,9 +187,9 @@ is_single_account(const char *subject)
 }
 
 static void
-warn_exchange(struct ctl *c, const char *role, const char *subject)
+warn_exchange(struct ctl *c, const char *role, bool single)
 {
-	if (strcmp(role, "exchange") != 0 || !is_single_account(subject))
+	if (strcmp(role, "exchange") != 0 || !single)
 		return;
 	fputs("rmsctl: note: Microsoft asks for a group (such as \"Exchange "
 	      "Servers\") with the role exchange: servers under different "
@@ -233,6 +234,54 @@ no_such_role(struct ctl *c, const char *role)
 			role);
 }
 
+static struct conn *
+request_add(struct ctl *c, const struct lookup *l, const char *expires)
+{
+	const char *const *o = c->args->opt;
+	const char *name = o[CTL_O_servers_add_name];
+	struct conn *k = conn_new("servers add");
+
+	if (k == NULL)
+		return NULL;
+	conn_arg(k, "subject", l != NULL ? l->found.sid : c->args->pos[0]);
+	conn_arg(k, "role", o[CTL_O_servers_add_role]);
+	conn_arg(k, "name", name == NULL && l != NULL ? l->name : name);
+	conn_arg(k, "note", o[CTL_O_servers_add_note]);
+	conn_arg(k, "expires", expires);
+	if (o[CTL_O_servers_add_force] != NULL)
+		conn_arg(k, "force", "1");
+	return k;
+}
+
+/* Adds what was found (NULL: the subject as it stands), and shows both. */
+static int
+add(struct ctl *c, const struct lookup *l, const char *expires)
+{
+	const char *role = c->args->opt[CTL_O_servers_add_role];
+	struct conn *k;
+	json_t *reply;
+	int r;
+
+	if (l != NULL && !c->json)
+		lookup_show(c, l);
+	if (l == NULL)
+		warn_exchange(c, role, is_single_account(c->args->pos[0]));
+	else
+		warn_exchange(c, role, l->found.kind != DIR_GROUP);
+	k = request_add(c, l, expires);
+	r = ask(c, &k, &reply);
+	if (r != CTL_OK)
+		return r;
+	if (l != NULL)
+		(void)json_object_set_new(reply, "directory", lookup_json(l));
+	if (c->json)
+		ctl_print_json(c, reply);
+	else
+		render_servers_add(c, reply);
+	json_decref(reply);
+	return CTL_OK;
+}
+
 int
 verb_servers_add(struct ctl *c)
 {
@@ -240,24 +289,18 @@ verb_servers_add(struct ctl *c)
 	const char *role = o[CTL_O_servers_add_role];
 	const char *expires = o[CTL_O_servers_add_expires];
 	char when[TEXT_MAX];
-	struct conn *k;
+	struct lookup l;
+	bool found;
+	int r;
 
 	if (!role_is_known(role))
 		return no_such_role(c, role);
 	if (expires != NULL && expires_text(c, expires, when) != CTL_OK)
 		return CTL_USAGE;
-	k = conn_new("servers add");
-	if (k != NULL) {
-		conn_arg(k, "subject", c->args->pos[0]);
-		conn_arg(k, "role", role);
-		conn_arg(k, "name", o[CTL_O_servers_add_name]);
-		conn_arg(k, "note", o[CTL_O_servers_add_note]);
-		conn_arg(k, "expires", expires != NULL ? when : NULL);
-		if (o[CTL_O_servers_add_force] != NULL)
-			conn_arg(k, "force", "1");
-		warn_exchange(c, role, c->args->pos[0]);
-	}
-	return ask_show(c, k, render_servers_add);
+	r = lookup_for_add(c, &l, &found);
+	if (r != CTL_OK)
+		return r;
+	return add(c, found ? &l : NULL, expires != NULL ? when : NULL);
 }
 
 /* --expires of an update: "never" is a value of its own. */
@@ -307,7 +350,8 @@ verb_servers_update(struct ctl *c)
 			return CTL_USAGE;
 		}
 		if (role != NULL)
-			warn_exchange(c, role, c->args->pos[0]);
+			warn_exchange(c, role,
+				      is_single_account(c->args->pos[0]));
 	}
 	return ask_show(c, k, render_servers_update);
 }
