@@ -334,7 +334,8 @@ status_counters(struct control_call *c)
 		  supervise_totals(c->m->supervise), sum);
 	json_object(&c->json, "counters");
 	for (unsigned s = 0; s < STAT_MAX; s++)
-		json_u64(&c->json, stat_name((enum stat_id)s), sum[s]);
+		if (stat_has_sum((enum stat_id)s))
+			json_u64(&c->json, stat_name((enum stat_id)s), sum[s]);
 	json_object_end(&c->json);
 }
 

@@ -37,7 +37,7 @@ struct stats {
 	struct stats_page *page[STATS_ROWS];
 };
 
-enum stat_kind { STAT_KIND_COUNTER, STAT_KIND_GAUGE };
+enum stat_kind { STAT_KIND_COUNTER, STAT_KIND_GAUGE, STAT_KIND_OWN };
 
 static const struct {
 	const char *name;
@@ -68,6 +68,13 @@ stat_is_counter(enum stat_id s)
 {
 	BUG_ON((unsigned)s >= STAT_MAX);
 	return stats_def[s].kind == STAT_KIND_COUNTER;
+}
+
+bool
+stat_has_sum(enum stat_id s)
+{
+	BUG_ON((unsigned)s >= STAT_MAX);
+	return stats_def[s].kind != STAT_KIND_OWN;
 }
 
 /* Of the names in their order: a counter added or moved changes it. */
@@ -201,7 +208,8 @@ stats_sum(struct stats *s, const uint64_t total[STAT_MAX],
 		const struct stats_row *r = stats_row(s, row);
 
 		for (enum stat_id i = 0; i < STAT_MAX; i++)
-			sum_r[i] += stat_get(r, i);
+			if (stat_has_sum(i))
+				sum_r[i] += stat_get(r, i);
 	}
 }
 

@@ -96,10 +96,12 @@ stat_get(const struct stats_row *r, enum stat_id s)
 const char *stat_name(enum stat_id s);
 const char *stat_meaning(enum stat_id s);
 bool stat_is_counter(enum stat_id s);
+/* Not of what says something of its process alone. */
+bool stat_has_sum(enum stat_id s);
 
 /* Adds the counters of row to total[] and clears the row. */
 void stats_fold(struct stats *s, unsigned row, uint64_t total[STAT_MAX]);
-/* total[] plus every row; gauges summed over the rows. */
+/* total[] plus every row; gauges summed over the rows; 0 without a sum. */
 void stats_sum(struct stats *s, const uint64_t total[STAT_MAX],
 	       uint64_t sum_r[STAT_MAX]);
 

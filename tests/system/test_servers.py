@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from conftest import using
+from procs import wait_until
 from test_rmsctl import OK, REFUSED, USAGE, ctl, ended
 
 DOMAIN = "S-1-5-21-1004336348-1177238915-682003330"
@@ -59,6 +60,12 @@ def test_an_entry_is_changed_in_its_place(lab):
     ended(ctl(lab, "servers", "update", number, "-r", "king"), USAGE, "there is no role king")
     ended(ctl(lab, "servers", "update", number, "--expires", "2001-01-01"), USAGE, "in the past")
     ended(ctl(lab, "servers", "update", EXCHANGE[:-1], "-r", "fci"), REFUSED, "is not among")
+
+
+def test_relays_say_which_list_they_have(lab):
+    told = lab.rmsctl_json("servers", "add", "-r", "fci", EXCHANGE)["generation"]
+    assert wait_until(lambda: lab.row("relay")["counters"]["table_generation"] == told, 5, 0.02)
+    assert "table_generation" not in lab.counters()
 
 
 # ---- guards ---------------------------------------------------------------------

@@ -213,6 +213,9 @@ relay_take_segment(struct relay *w, struct ipc_msg *m)
 			break;
 		table_unmap(&w->table);
 		w->table = t;
+		if (w->row != NULL)
+			stat_set(w->row, STAT_table_generation,
+				 table_generation(t));
 		return 0;
 	case SEGMENT_TOKEN:
 		pub_unmap(&w->token);

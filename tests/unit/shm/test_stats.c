@@ -150,6 +150,12 @@ folding_keeps_counters_and_forgets_gauges(void **state)
 	stats_sum(master, total, sum);
 	assert_true(sum[STAT_requests] == 11);
 	assert_true(sum[STAT_conns_open] == 6);
+	/* two tables are not one with the sum of their numbers */
+	stat_set(stats_row(master, 0), STAT_table_generation, 7);
+	stat_set(stats_row(master, 1), STAT_table_generation, 7);
+	stats_sum(master, total, sum);
+	assert_true(sum[STAT_table_generation] == 0);
+	assert_true(sum[STAT_conns_open] == 6);
 
 	stats_fold(master, 0, total);
 	assert_true(total[STAT_requests] == 10);
