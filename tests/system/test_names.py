@@ -149,6 +149,12 @@ def test_members_are_counted_through_groups(lab, domain, ticket):
     assert nothing_stored(lab)
 
 
+def test_a_look_up_needs_no_connector(lab, domain, ticket):
+    done = ended(ctl(lab, domain, "-s", "/nonexistent", "servers", "lookup", "File Servers",
+                     ticket=ticket), OK, "security group, domain-local")
+    assert not done.stderr
+
+
 def test_the_wide_ones_stay_guarded(lab, domain, ticket):
     ended(ctl(lab, domain, "servers", "add", "-r", "exchange", "Domain Users", ticket=ticket),
           REFUSED, "is Domain Users:", "--force")

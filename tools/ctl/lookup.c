@@ -18,8 +18,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "tools/ctl/ask.h"
-#include "tools/ctl/jget.h"
+#include "tools/ctl/conn.h"
 #include "tools/ctl/text.h"
 
 #include "shm/base/log.h"
@@ -139,19 +138,32 @@ serves_realm(const json_t *principals, const char *domain, size_t *n_r)
 	return false;
 }
 
+/* The connector's own words, or NULL: that it is not asked now is no fault of
+ * a look-up. */
+static json_t *
+status_quietly(struct ctl *c)
+{
+	struct conn *k = conn_new("status");
+	char err[CONN_ERR_MAX];
+	json_t *reply = NULL;
+
+	if (k != NULL && conn_send(k, c->socket, err) == 0 &&
+	    conn_reply(k, CONN_REPLY_MS, &reply, err) != 1)
+		reply = NULL;
+	conn_free(&k);
+	return reply;
+}
+
 /* A KDC puts domain-local groups into tickets for its own domain alone. */
 static void
 warn_local(struct ctl *c, struct lookup *l)
 {
-	struct conn *k = conn_new("status");
-	json_t *reply;
+	json_t *status = status_quietly(c);
+	const json_t *keeper = json_object_get(status, "keeper");
 	size_t n;
 
-	if (ask(c, &k, &reply) != CTL_OK)
-		return; /* it was said; the entry will say it again */
-	if (!serves_realm(
-		json_object_get(json_object_get(reply, "keeper"), "principals"),
-		l->domain, &n) &&
+	if (!serves_realm(json_object_get(keeper, "principals"), l->domain,
+			  &n) &&
 	    n > 0)
 		warn(l,
 		     "a domain-local group is in tickets for its own domain "
@@ -159,7 +171,7 @@ warn_local(struct ctl *c, struct lookup *l)
 		     "realm: nobody will be let in by it; use a universal "
 		     "group",
 		     l->domain);
-	json_decref(reply);
+	json_decref(status);
 }
 
 static int
