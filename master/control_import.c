@@ -166,6 +166,7 @@ import_run(struct control_call *c, struct importing *i)
 		r = bulk_map(&i->bulk, c->fd, c->err);
 	if (r != 0)
 		return r;
+	im.bytes = i->bulk.size;
 	r = control_edit(c, &e, &relays);
 	if (r == 0)
 		tell(c, i, &e, relays);

@@ -169,6 +169,7 @@ struct store_effect {
 struct store_import {
 	enum store_merge merge;
 	const char *from; /* for the history: name of a file */
+	size_t bytes;	  /* about as large as the records are; may be 0 */
 	/* To the first record.  No fault is known yet. */
 	void (*rewind)(void *arg);
 	/* 1 with the next one and its line, 0 after the last, -errno. */

@@ -431,7 +431,13 @@ store_edit(struct store *st, struct store_edit *e,
 	   const struct store_author *who, char err[STORE_ERR])
 {
 	struct editing d = {.e = e};
-	int r = store_change(st, who, edit_change, &d, err);
+	int r;
+
+	/* Record, index and history, in pages that are not full: 2.6 times
+	 * what 100,000 SIDs with names and notes have. */
+	if (e->kind == STORE_EDIT_IMPORT)
+		store_expect(st, 4 * e->import->bytes);
+	r = store_change(st, who, edit_change, &d, err);
 
 	free(d.named);
 	return e->dry_run && r == -ECANCELED ? 0 : r;

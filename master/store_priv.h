@@ -151,6 +151,10 @@ MUST_USE int store_aside(struct store *st, store_change_fn *fn, void *arg,
 MUST_USE int store_tx_put_seen(struct store_tx *tx, struct slice key,
 			       struct slice value);
 
+/* Makes the map large enough for a change of so many bytes, or as large as it
+ * may be, so that the change need not run again because the map was full. */
+void store_expect(struct store *st, size_t bytes);
+
 /* Borrowed until the next put or del.  -ENOENT without a line in err. */
 MUST_USE int store_tx_get(struct store_tx *tx, enum store_db db,
 			  struct slice key, struct slice *value_r);

@@ -347,6 +347,22 @@ tx_until_it_fits(struct store *st, const struct store_author *who,
 	return r;
 }
 
+void
+store_expect(struct store *st, size_t bytes)
+{
+	uint64_t used, size;
+	char err[STORE_ERR];
+
+	if (st->env == NULL)
+		return;
+	for (;;) {
+		store_space(st, &used, &size);
+		if (size == 0 || size - MIN(used, size) >= bytes ||
+		    st->map_size * 2 > st->map_max || map_grow(st, err) != 0)
+			return; /* what fails here is told by the change */
+	}
+}
+
 int
 store_change(struct store *st, const struct store_author *who,
 	     store_change_fn *fn, void *arg, char *err)

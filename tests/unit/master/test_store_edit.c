@@ -245,6 +245,7 @@ wide_by_a_second_life(void **state)
 /* --- files ------------------------------------------------------------------
  */
 
+static size_t expected_bytes; /* what an import says of its size */
 static struct file {
 	const struct store_server *s;
 	size_t n, at;
@@ -304,6 +305,7 @@ import(const struct store_server *s, size_t n, enum store_merge merge,
 	struct store_import i = {
 	    .merge = merge,
 	    .from = "list.csv",
+	    .bytes = expected_bytes,
 	    .rewind = file_rewind,
 	    .next = file_next,
 	    .bad = file_bad,
@@ -451,6 +453,13 @@ a_large_file(void **state)
 			 "S-1-5-21-1-2-3-%zu", 5000 + i);
 		snprintf(s[i].note, sizeof(s[i].note), "%0200zu", i);
 	}
+	/* one that says how large it is runs once */
+	expected_bytes = N * 260;
+	assert_int_equal(import(s, N, STORE_MERGE_ADD, true), 0);
+	assert_int_equal(file.rewinds, 1);
+	assert_int_equal(store_servers_count(fx), 0);
+	fx_reopen();
+	expected_bytes = 0;
 	assert_int_equal(import(s, N, STORE_MERGE_ADD, false), 0);
 	assert_true(file.rewinds > 1);
 	assert_int_equal(seen.added, N);
