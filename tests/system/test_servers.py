@@ -271,12 +271,14 @@ def test_a_descriptor_only_where_it_belongs(lab, tmp_path):
         return len(os.listdir(f"/proc/{lab.status()['pid']}/fd"))
     path = tmp_path / "file"
     path.write_text("x" * 100)
+    words = ("servers import", "mode=add", "from=x")
     with open(path, "rb") as file:
         before, number = held(), file.fileno()
-        words = ("servers import", "mode=add", "from=x")
-        assert "not sealed" in ask(words, [number])["error"]
-        assert ask(words, [])["code"] == "EPROTO"
-        assert ask(words[:1], [number])["code"] == "EINVAL"
-        assert ask(("status",), [number])["code"] == "EPROTO"
-        assert ask(words, [number, number]) is None  # cut off
-        assert held() == before
+        for _ in range(10):
+            assert "not sealed" in ask(words, [number])["error"]
+            assert ask(words, [])["code"] == "EPROTO"
+            assert ask(words[:1], [number])["code"] == "EINVAL"
+            assert ask(("status",), [number])["code"] == "EPROTO"
+            assert ask(words, [number, number]) is None  # cut off
+    # connections of before may have been counted, but not ten of them
+    assert wait_until(lambda: held() < before + 5, 5, 0.02)
