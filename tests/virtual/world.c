@@ -29,6 +29,7 @@
 #include "shm/table.h"
 #include "shm/tickets.h"
 #include "shm/token.h"
+#include "shm/trail.h"
 #include "worker/child.h"
 
 #define CLOUD_NAME   "cloud.test"
@@ -224,6 +225,12 @@ tell_tickets(void)
 }
 
 static void
+tell_trail(void)
+{
+	tell_segment(SEGMENT_TRAIL, trail_create(0));
+}
+
+static void
 tell_listener(uint32_t index, const char *name)
 {
 	struct msg_listener m = {index};
@@ -328,6 +335,7 @@ world_up(void)
 	tell_table();
 	tell_token();
 	tell_tickets();
+	tell_trail();
 	tell_keeper();
 	tell_set();
 	virt_start(relay_main, 2, argv);
