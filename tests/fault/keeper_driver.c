@@ -49,7 +49,9 @@
 #include "shm/msg.h"
 #include "shm/stats.h"
 
-#define SLOTS 4
+#define SLOTS                                                          \
+	5 /* one more than the keeper's places for half-done ones fill \
+	   */
 
 struct driver {
 	const char *binary;

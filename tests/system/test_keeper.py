@@ -285,6 +285,58 @@ def test_late_step_is_not_tried(keeper):
     assert keeper.stats()["accepts"] == 0
 
 
+# --- half-done handshakes --------------------------------------------------------
+
+OPEN_SLOT_MAX, OPEN_MAX = 1024, 4096  # ACCEPT_OPEN_SLOT_MAX, ACCEPT_OPEN_MAX
+TOKENLESS = k.spnego_init([k.OID_KRB5])
+
+
+def half_done(keeper, slot, count):
+    """So many exchanges that a stranger began; what each was answered."""
+    first = 1000000 * (slot + 1)
+    keeper.say("flood", slot, first, count, TOKENLESS.hex())
+    return [keeper.wait("auth", slot=slot, id=first + i) for i in range(count)]
+
+
+def is_too_many(answer):
+    return (answer["outcome"], answer["cause"]) == ("busy", "busy") \
+        and "half-done" in answer["detail"] and not answer["token"]
+
+
+def test_half_done_of_a_relay_keep_no_ticket_out(run):
+    """Whoever begins and never goes on takes the places of those who need
+    more than one leg, not of a client that comes with its ticket."""
+    keeper = run(keeper_queue_max=10000, auth_timeout_ms=120000)
+    answers = half_done(keeper, 0, OPEN_SLOT_MAX + 76)
+    assert all(a["outcome"] == "continue" for a in answers[:OPEN_SLOT_MAX])
+    assert all(is_too_many(a) for a in answers[OPEN_SLOT_MAX:])
+    assert keeper.step(k.token())["outcome"] == "ok"
+    assert keeper.step(k.token(mech=k.KRB5))["outcome"] == "ok"
+    refused(keeper.step(k.spnego_init([k.OID_NTLM], k.NTLMSSP)), "ntlm")
+    # The same number again ends the old exchange: its place is free.
+    assert keeper.step(TOKENLESS, number=1000000)["outcome"] == "continue"
+    assert is_too_many(keeper.step(TOKENLESS))
+    assert keeper.step(k.token(), number=1000001)["outcome"] == "ok"
+    assert keeper.step(TOKENLESS)["outcome"] == "continue"
+    # One that has a place goes on to its end.
+    answer = keeper.step(k.spnego_answer(k.token(mech=k.KRB5)), number=1000002, first=False)
+    assert answer["outcome"] == "ok"
+
+
+def test_half_done_of_all_relays_keep_no_ticket_out(run):
+    keeper = run(keeper_queue_max=10000, auth_timeout_ms=120000)
+    for slot in range(OPEN_MAX // OPEN_SLOT_MAX):
+        keeper.say("peer", slot)
+        assert all(a["outcome"] == "continue" for a in half_done(keeper, slot, OPEN_SLOT_MAX))
+    keeper.say("peer 4")
+    assert is_too_many(keeper.step(TOKENLESS, slot=4))
+    assert keeper.step(k.token(), slot=4)["outcome"] == "ok"
+    # A relay that goes gives its places back.
+    keeper.say("part 0")
+    keeper.say("peer 0")
+    assert keeper.step(TOKENLESS, slot=4)["outcome"] == "continue"
+
+
 # --- relays --------------------------------------------------------------------
 
 

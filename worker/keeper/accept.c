@@ -29,6 +29,7 @@ struct exchange {
 	gss_ctx_id_t ctx;
 	uint64_t ends_ns;
 	unsigned legs;
+	bool kept; /* is in the list, and counted */
 	/* Every authenticator that came in: which of them the library used
 	 * is its own affair, none may be an old one. */
 	uint64_t seen[ACCEPT_LEGS_MAX];
@@ -93,8 +94,9 @@ exchange_find(struct accept *a, unsigned slot, uint64_t id)
 	return NULL;
 }
 
+/* It takes no place yet: most are over with their first leg. */
 static struct exchange *
-exchange_open(struct accept *a, const struct accept_leg *leg)
+exchange_new(const struct accept_leg *leg)
 {
 	struct exchange *x = calloc(1, sizeof(*x));
 
@@ -104,10 +106,23 @@ exchange_open(struct accept *a, const struct accept_leg *leg)
 	x->id = leg->id;
 	x->ctx = GSS_C_NO_CONTEXT;
 	x->ends_ns = leg->arrived_ns + leg->timeout_ms * NS_PER_MS;
-	TAILQ_INSERT_TAIL(&a->open[leg->slot], x, link);
-	a->nopen[leg->slot]++;
-	a->total++;
 	return x;
+}
+
+/* Until its next leg.  False when there is no place. */
+static bool
+exchange_keep(struct accept *a, struct exchange *x)
+{
+	if (x->kept)
+		return true;
+	if (a->total >= ACCEPT_OPEN_MAX ||
+	    a->nopen[x->slot] >= ACCEPT_OPEN_SLOT_MAX)
+		return false;
+	TAILQ_INSERT_TAIL(&a->open[x->slot], x, link);
+	a->nopen[x->slot]++;
+	a->total++;
+	x->kept = true;
+	return true;
 }
 
 static void
@@ -115,9 +130,11 @@ exchange_end(struct accept *a, struct exchange *x)
 {
 	OM_uint32 minor;
 
-	TAILQ_REMOVE(&a->open[x->slot], x, link);
-	a->nopen[x->slot]--;
-	a->total--;
+	if (x->kept) {
+		TAILQ_REMOVE(&a->open[x->slot], x, link);
+		a->nopen[x->slot]--;
+		a->total--;
+	}
 	gss_delete_sec_context(&minor, &x->ctx, GSS_C_NO_BUFFER);
 	free(x);
 }
@@ -438,12 +455,7 @@ exchange_of(struct accept *a, const struct accept_leg *leg,
 	}
 	if (x != NULL)
 		exchange_end(a, x);
-	if (a->total >= ACCEPT_OPEN_MAX ||
-	    a->nopen[leg->slot] >= ACCEPT_OPEN_SLOT_MAX) {
-		refuse(r, CAUSE_BUSY, "too many half-done handshakes");
-		return NULL;
-	}
-	x = exchange_open(a, leg);
+	x = exchange_new(leg);
 	if (x == NULL)
 		refuse(r, CAUSE_INTERNAL, "no memory");
 	return x;
@@ -490,6 +502,7 @@ accept_step(struct accept *a, const struct keytab *kt,
 {
 	struct exchange *x;
 	struct apreq req;
+	OM_uint32 minor;
 
 	BUG_ON(leg->slot >= RELAY_MAX);
 	memset(r, 0, sizeof(*r));
@@ -502,6 +515,10 @@ accept_step(struct accept *a, const struct keytab *kt,
 	if (x == NULL)
 		return;
 	step(a, x, kt, leg, &req, r);
+	if (r->outcome == AUTH_CONTINUE && !exchange_keep(a, x)) {
+		gss_release_buffer(&minor, &r->token);
+		refuse(r, CAUSE_BUSY, "too many half-done handshakes");
+	}
 	if (r->outcome != AUTH_CONTINUE)
 		exchange_end(a, x);
 }

@@ -3,7 +3,9 @@
  *
  * An exchange is named by the relay's slot and its number there.  One leg
  * usually decides; SPNEGO may need more, and what is kept between legs is
- * bounded per relay and in total, and ends after a time.
+ * bounded per relay and in total, and ends after a time.  Anybody may begin:
+ * when there is no room, those that need another leg are refused, and what one
+ * leg decides still is.
  *
  * Accepted is only what is complete, by Kerberos, with a name, not anonymous,
  * and with an authenticator that was not seen before.
