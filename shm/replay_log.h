@@ -32,7 +32,9 @@
 #include "shm/base/bug.h"
 #include "shm/base/hash.h"
 
-/* Entries of one half; 7,000 authentications a second for ten minutes. */
+/* Entries of one half; 7,000 authentications a second for ten minutes, the
+ * window of clocks that may be five minutes apart (worker/keeper/replay.h).
+ * How long the window is, is the reader's affair: it is not kept here. */
 #define REPLAY_LOG_MAX	  (UINT32_C(4) * 1024 * 1024)
 #define REPLAY_LOG_HEAD	  4096
 #define REPLAY_LOG_LAYOUT UINT64_C(0x7265706c61790001)

@@ -203,6 +203,25 @@ def test_clock_skew(keeper, kdc, offset):
     refused(keeper.step(kdc.token_at(offset)), "clock-skew")
 
 
+def test_clock_skew_of_krb5_conf(run, kdc, tmp_path):
+    """The administrator's, as far as tokens are remembered for it."""
+    with open(kdc.config, encoding="ascii") as file:
+        own = file.read()
+    config = tmp_path / "krb5.conf"
+    config.write_text("[libdefaults]\n clockskew = 900\n" + own)
+    keeper = run(krb5_config=config)
+    data = kdc.token_at("+12m")
+    assert keeper.step(data)["outcome"] == "ok"
+    refused(keeper.step(data), "replay")
+    refused(keeper.step(kdc.token_at("+20m")), "clock-skew")
+    config.write_text("[libdefaults]\n clockskew = 8000\n" + own)
+    keeper.reload(kdc.keytab("good"))
+    assert keeper.step(kdc.token_at("+50m"))["outcome"] == "ok"
+    refused(keeper.step(kdc.token_at("+70m")), "clock-skew")
+    with open(keeper.log, encoding="utf-8") as file:
+        assert "clockskew = 8000 is not between 0 and 3600 seconds: 3600 is used" in file.read()
+
+
 def test_replay(keeper):
     data = k.token()
     assert keeper.step(data)["outcome"] == "ok"

@@ -19,6 +19,7 @@
 #include "shm/ipc.h"
 #include "shm/replay_log.h"
 #include "worker/keeper/cause.h"
+#include "worker/keeper/krb5conf.h"
 #include "worker/keeper/replay.h"
 #include "worker/keeper/sids.h"
 
@@ -37,6 +38,10 @@ struct exchange {
 };
 
 TAILQ_HEAD(exchange_list, exchange);
+
+_Static_assert(KRB5CONF_SKEW_MAX_S <= REPLAY_SKEW_MAX_S &&
+		   KRB5CONF_SKEW_S == REPLAY_SKEW_S,
+	       "what krb5 allows can be remembered");
 
 /* The largest identity and the largest token go in one message; what is left
  * is for its other fields. */
@@ -68,6 +73,12 @@ accept_new(struct replay_log *log)
 	if (a->replay == NULL || a->sids == NULL)
 		accept_free(&a);
 	return a;
+}
+
+void
+accept_allow(struct accept *a, int skew_s)
+{
+	replay_allow(a->replay, skew_s);
 }
 
 void

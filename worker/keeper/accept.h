@@ -52,6 +52,9 @@ struct accept_result {
 MUST_USE struct accept *accept_new(struct replay_log *log);
 void accept_free(struct accept **a);
 
+/* The skew that krb5 allows from now on (krb5conf.h), in seconds. */
+void accept_allow(struct accept *a, int skew_s);
+
 /*
  * One leg.  Each binding is tried until one is the client's; that is only
  * possible while nothing is kept from an earlier leg.

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <krb5/krb5.h>
+#include <profile.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -34,7 +35,8 @@ static const char ours[] = "[libdefaults]\n"
 			   "\tdefault_rcache_name = none:\n";
 
 static struct {
-	int fd;	      /* the copy in force; 0: none yet */
+	int fd; /* the copy in force; 0: none yet */
+	int skew_s;
 	char *system; /* KRB5_CONFIG as we were started with, or NULL */
 	char *include[KRB5CONF_INCLUDES_MAX + 1];
 } conf;
@@ -151,20 +153,51 @@ point_at(int fd)
 	return setenv("KRB5_CONFIG", path, 1) != 0 ? -ENOMEM : 0;
 }
 
-/* Does krb5 take it?  -EINVAL when it is not one. */
+/* clockskew as krb5 takes it: what is no number, it passes over. */
 static int
-try_it(void)
+read_skew(profile_t p)
 {
-	krb5_context ctx;
+	int s = KRB5CONF_SKEW_S, use;
 
-	if (krb5_init_context(&ctx) != 0)
-		return -EINVAL;
-	krb5_free_context(ctx);
-	return 0;
+	if (profile_get_integer(p, "libdefaults", "clockskew", NULL,
+				KRB5CONF_SKEW_S, &s) != 0) {
+		log_warn("krb5.conf: clockskew is not a number of seconds: "
+			 "%d is used",
+			 KRB5CONF_SKEW_S);
+		return KRB5CONF_SKEW_S;
+	}
+	use = MAX(0, MIN(s, KRB5CONF_SKEW_MAX_S));
+	if (use != s)
+		log_warn("krb5.conf: clockskew = %d is not between 0 and %d "
+			 "seconds: %d is used",
+			 s, KRB5CONF_SKEW_MAX_S, use);
+	return use;
 }
 
+/* Does krb5 take it?  -EINVAL when it is not one.  skew may be NULL. */
 static int
-put_in_force(const struct buf *b)
+try_it(int *skew)
+{
+	krb5_context ctx;
+	profile_t p;
+	int r = -EINVAL;
+
+	if (krb5_init_context(&ctx) != 0)
+		return r;
+	if (krb5_get_profile(ctx, &p) == 0) {
+		if (skew != NULL)
+			*skew = read_skew(p);
+		profile_release(p);
+		r = 0;
+	}
+	krb5_free_context(ctx);
+	return r;
+}
+
+/* Points krb5 at a copy of it.  Descriptor; or -errno, and it is pointed at
+ * the one in force. */
+static int
+point_at_copy(const struct buf *b, int *skew)
 {
 	const uint8_t *p;
 	size_t len;
@@ -176,18 +209,65 @@ put_in_force(const struct buf *b)
 		return fd;
 	r = point_at(fd);
 	if (r == 0)
-		r = try_it();
-	if (r != 0) {
-		close(fd);
-		if (conf.fd > 0)
-			(void)!point_at(conf.fd);
-		return r;
-	}
+		r = try_it(skew);
+	if (r == 0)
+		return fd;
+	close(fd);
+	if (conf.fd > 0)
+		(void)!point_at(conf.fd);
+	return r;
+}
+
+/* The same behind its clockskew: krb5 reads an included file for each accept,
+ * and what is remembered against replays must go by the same number. */
+static int
+pin_skew(struct buf *out, const struct buf *b, int skew)
+{
+	char pin[64];
+	const uint8_t *p;
+	size_t len;
+	int n = snprintf(pin, sizeof(pin), "[libdefaults]\n\tclockskew = %d\n",
+			 skew);
+	int r = buf_put(out, pin, (size_t)n);
+
+	p = buf_peek(b, &len);
+	return r != 0 ? r : buf_put(out, p, len);
+}
+
+static int
+put_in_force(const struct buf *b)
+{
+	int first, fd, skew = KRB5CONF_SKEW_S;
+	struct buf pinned;
+	const uint8_t *p;
+	size_t len;
+
+	first = point_at_copy(b, &skew);
+	if (first < 0)
+		return first;
+	buf_init(&pinned, 2 * FILE_BYTES_MAX + 64);
+	fd = pin_skew(&pinned, b, skew);
+	if (fd == 0)
+		fd = point_at_copy(&pinned, NULL);
+	else if (conf.fd > 0)
+		(void)!point_at(conf.fd);
+	buf_fini(&pinned, 0);
+	close(first);
+	if (fd < 0)
+		return fd;
 	if (conf.fd > 0)
 		close(conf.fd);
 	conf.fd = fd;
+	conf.skew_s = skew;
+	p = buf_peek(b, &len);
 	note_includes((struct slice){(const char *)p, len});
 	return 0;
+}
+
+int
+krb5conf_skew_s(void)
+{
+	return conf.fd > 0 ? conf.skew_s : KRB5CONF_SKEW_S;
 }
 
 int

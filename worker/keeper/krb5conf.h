@@ -14,6 +14,8 @@
 #include "shm/base/str.h"
 
 #define KRB5CONF_INCLUDES_MAX 8
+#define KRB5CONF_SKEW_S	      300  /* krb5's own, when clockskew is not set */
+#define KRB5CONF_SKEW_MAX_S   3600 /* more is cut to it, with a warning */
 
 /* Before krb5 is first called: what it must not do in this process. */
 void krb5conf_environment(void);
@@ -23,6 +25,13 @@ void krb5conf_environment(void);
  * with one line in why and the old one in force.
  */
 MUST_USE int krb5conf_use(const char *path, char *why, size_t why_size);
+
+/*
+ * How far clocks may be apart: clockskew of the one in force, 0 to
+ * KRB5CONF_SKEW_MAX_S seconds.  It stays until the next use, whatever becomes
+ * of the files that are included.
+ */
+int krb5conf_skew_s(void);
 
 /* Paths that it includes, NULL-terminated; valid until the next use. */
 const char *const *krb5conf_includes(void);

@@ -18,6 +18,7 @@
 #include "shm/base/log.h"
 #include "worker/keeper/accept.h"
 #include "worker/keeper/key_use.h"
+#include "worker/keeper/krb5conf.h"
 #include "worker/keeper/ntlm.h"
 #include "worker/keeper/queue.h"
 
@@ -462,6 +463,7 @@ relays_use(struct relays *r, const struct keytab *kt,
 {
 	r->kt = kt;
 	r->keys = keys;
+	accept_allow(r->accept, krb5conf_skew_s());
 	queue_set_max(r->queue, (size_t)r->c->conf.keeper_queue_max);
 	ntlm_use(r->ntlm);
 }

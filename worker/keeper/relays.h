@@ -21,8 +21,8 @@ struct replay_log;
 MUST_USE struct relays *relays_new(struct child *c, struct replay_log *log);
 void relays_free(struct relays **r);
 
-/* Limits of c->conf, and the keys in force; borrowed until the next call.
- * kt may be NULL. */
+/* Limits of c->conf and of krb5.conf, and the keys in force; borrowed until the
+ * next call. kt may be NULL. */
 void relays_use(struct relays *r, const struct keytab *kt,
 		const struct sign_keys *keys);
 

@@ -27,6 +27,7 @@ struct set { /* open addressing, at most three quarters full; 0: free cell */
 struct replay {
 	struct hash_key key;
 	size_t max;
+	uint64_t window_ns;
 	struct set now, old;
 	uint64_t since_ns;	/* when `now` was begun; 0: not yet */
 	struct replay_log *log; /* NULL: none */
@@ -224,6 +225,13 @@ log_take(struct replay *r, uint64_t now_ns)
 
 /* --- the set ------------------------------------------------------------ */
 
+void
+replay_allow(struct replay *r, int skew_s)
+{
+	BUG_ON(skew_s < 0 || skew_s > REPLAY_SKEW_MAX_S);
+	r->window_ns = (2 * (uint64_t)skew_s + 1) * NS_PER_S;
+}
+
 struct replay *
 replay_new(size_t max, struct replay_log *log, uint64_t now_ns)
 {
@@ -235,6 +243,7 @@ replay_new(size_t max, struct replay_log *log, uint64_t now_ns)
 	hash_key_new(&r->key);
 	r->max = max;
 	r->log = log;
+	replay_allow(r, REPLAY_SKEW_S);
 	if (log != NULL && log_take(r, now_ns) != 0)
 		replay_free(&r);
 	return r;
@@ -243,7 +252,7 @@ replay_new(size_t max, struct replay_log *log, uint64_t now_ns)
 static void
 replay_turn(struct replay *r, uint64_t now_ns)
 {
-	uint64_t window = REPLAY_WINDOW_MS * NS_PER_MS;
+	uint64_t window = r->window_ns;
 
 	if (r->since_ns == 0) {
 		r->since_ns = now_ns;

@@ -1,17 +1,20 @@
 /*
  * replay: the authenticators that were accepted lately.
  *
- * An authenticator is good for five minutes either side of the client's clock
- * (RFC 4120 3.2.3), so one that was accepted could come again for ten minutes
- * at most.  Two halves of REPLAY_WINDOW_MS each are kept; the older is dropped
- * when the newer is that old, so an entry is remembered for one to two
- * windows.  Only what was accepted gets in: a stranger cannot fill it.
+ * An authenticator is good for the allowed skew (clockskew of krb5.conf, five
+ * minutes by default) either side of the client's clock (RFC 4120 3.2.3), and
+ * krb5 compares whole seconds.  So one that was accepted could come again for
+ * twice the skew and a second at most: the window.  Two halves of a window each
+ * are kept; the older is dropped when the newer is that old, so an entry is
+ * remembered for one to two windows.  Only what was accepted gets in: a
+ * stranger cannot fill it.
  *
  * In memory instead of krb5's file: no path to write, no lock, no fsync.  Each
  * entry is written to a log too (shm/replay_log.h) that the master holds, so
  * the keeper that comes after a crash knows what this one has accepted.
+ * GAP: a skew that is raised does not bring back what was dropped before.
  * GAP: a restart of the whole connector forgets, and another node does not
- * know; a token stolen within five minutes could be used there once.  TLS
+ * know; a token stolen within the skew could be used there once.  TLS
  * listeners with channel binding close that.
  */
 #ifndef RMS_REPLAY_H
@@ -22,7 +25,8 @@
 #include "shm/base/bug.h"
 #include "shm/base/str.h"
 
-#define REPLAY_WINDOW_MS (10 * 60 * 1000)
+#define REPLAY_SKEW_S	  300 /* until replay_allow() says another */
+#define REPLAY_SKEW_MAX_S 3600
 
 struct replay;
 struct replay_log;
@@ -35,6 +39,9 @@ struct replay_log;
 MUST_USE struct replay *replay_new(size_t max, struct replay_log *log,
 				   uint64_t now_ns);
 void replay_free(struct replay **r);
+
+/* The skew that is allowed from now on, 0 to REPLAY_SKEW_MAX_S seconds. */
+void replay_allow(struct replay *r, int skew_s);
 
 /* The number under which an authenticator is kept.  Keyed, of 64 bits: two of
  * a million collide once in 10^7 windows. */

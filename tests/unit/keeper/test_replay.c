@@ -53,18 +53,67 @@ static void
 test_known_for_the_window(void **state)
 {
 	struct replay *r = replay_new(100, NULL, START);
-	uint64_t at[] = {0, 5, 9, 10, 11, 19, 25, 60};
+	uint64_t at[] = {0, 5, 9, 10, 11, 20, 26, 60};
 
 	(void)state;
 	for (uint64_t i = 0; i < ARRAY_LEN(at); i++) {
 		assert_int_equal(replay_add(r, 100 + i, MINUTES(at[i])), 0);
 		for (uint64_t j = 0; j <= i; j++) {
-			if (at[i] - at[j] < 10)
+			if (at[i] - at[j] <= 10)
 				assert_true(replay_has(r, 100 + j));
-			if (at[i] - at[j] >= 20)
+			if (at[i] - at[j] > 20)
 				assert_false(replay_has(r, 100 + j));
 		}
 	}
+	replay_free(&r);
+}
+
+#define SECONDS(n) (START + (n)*NS_PER_S)
+
+/*
+ * Each entry, of the first moment of a half or of its last, is known until the
+ * last in which krb5 would take it: from skew before the client's time to skew
+ * behind it, and the rest of that second.
+ */
+static void
+test_window_goes_by_the_skew(void **state)
+{
+	static const int skew[] = {0, 1, 30, 300, 301, 900, 3600};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(skew); i++) {
+		struct replay *r = replay_new(100, NULL, START);
+		uint64_t window = 2 * (uint64_t)skew[i] + 1;
+		uint64_t late = SECONDS(window) - 1;
+
+		replay_allow(r, skew[i]);
+		assert_int_equal(replay_add(r, 1, START), 0);
+		assert_int_equal(replay_add(r, 2, late), 0);
+		assert_int_equal(replay_add(r, 1, late), -EEXIST);
+		/* The halves turn here. */
+		assert_int_equal(replay_add(r, 3, SECONDS(window)), 0);
+		late += window * NS_PER_S;
+		assert_int_equal(replay_add(r, 2, late), -EEXIST);
+		assert_int_equal(replay_add(r, 3, late), -EEXIST);
+		/* And what is too old goes, with the shorter ones early. */
+		assert_int_equal(replay_add(r, 4, SECONDS(2 * window)), 0);
+		assert_false(replay_has(r, 1) || replay_has(r, 2));
+		assert_true(replay_has(r, 3));
+		replay_free(&r);
+	}
+}
+
+/* A reload that allows more reaches what is remembered already. */
+static void
+test_skew_grows(void **state)
+{
+	struct replay *r = replay_new(100, NULL, START);
+
+	(void)state;
+	assert_int_equal(replay_add(r, 1, START), 0);
+	replay_allow(r, 3600);
+	assert_int_equal(replay_add(r, 2, MINUTES(60)), 0);
+	assert_int_equal(replay_add(r, 1, MINUTES(120)), -EEXIST);
 	replay_free(&r);
 }
 
@@ -79,7 +128,8 @@ test_bound_and_room_again(void **state)
 	assert_int_equal(replay_add(r, 4, START), -ENOBUFS);
 	assert_false(replay_has(r, 4));
 	assert_int_equal(replay_add(r, 3, START), -EEXIST);
-	assert_int_equal(replay_add(r, 4, MINUTES(10)), 0);
+	assert_int_equal(replay_add(r, 4, MINUTES(10)), -ENOBUFS);
+	assert_int_equal(replay_add(r, 4, MINUTES(11)), 0);
 	assert_true(replay_has(r, 3));
 	replay_free(&r);
 }
@@ -146,17 +196,42 @@ test_the_next_keeper_knows(void **state)
 	assert_int_equal(replay_add(r, 500, MINUTES(2)), -EEXIST);
 	assert_int_equal(replay_add(r, 501, MINUTES(2)), 0);
 	/* The halves turn as if there had been one keeper. */
-	assert_int_equal(replay_add(r, 502, MINUTES(10)), 0);
-	r = next(&r, l, MINUTES(11));
+	assert_int_equal(replay_add(r, 502, MINUTES(11)), 0);
+	r = next(&r, l, MINUTES(12));
 	assert_int_equal(replay_count(r), 503);
 	assert_true(replay_has(r, 501) && replay_has(r, 502));
-	assert_int_equal(replay_add(r, 503, MINUTES(20)), 0);
-	r = next(&r, l, MINUTES(21));
+	assert_int_equal(replay_add(r, 503, MINUTES(22)), 0);
+	r = next(&r, l, MINUTES(23));
 	assert_true(replay_has(r, 502) && !replay_has(r, 501));
 	assert_false(replay_has(r, hash));
 	/* After a long silence nothing is left. */
 	assert_int_equal(replay_add(r, 600, MINUTES(300)), 0);
 	assert_int_equal(replay_count(r), 1);
+	replay_free(&r);
+	replay_log_unmap(&l);
+}
+
+/* The window is the next keeper's, of what the one before has written too. */
+static void
+test_the_next_keeper_allows_more(void **state)
+{
+	struct replay_log *l = make_log();
+	struct replay *r = replay_new(1000, l, START);
+
+	(void)state;
+	replay_allow(r, 1800);
+	assert_int_equal(replay_add(r, 7, START), 0);
+	r = next(&r, l, MINUTES(20));
+	replay_allow(r, 1800);
+	assert_int_equal(replay_add(r, 8, MINUTES(59)), 0);
+	r = next(&r, l, MINUTES(59));
+	replay_allow(r, 1800);
+	assert_int_equal(replay_add(r, 7, MINUTES(60)), -EEXIST);
+	assert_int_equal(replay_add(r, 9, MINUTES(61)), 0);
+	r = next(&r, l, MINUTES(62));
+	replay_allow(r, 1800);
+	assert_int_equal(replay_add(r, 8, MINUTES(119)), -EEXIST);
+	assert_int_equal(replay_add(r, 9, MINUTES(121)), -EEXIST);
 	replay_free(&r);
 	replay_log_unmap(&l);
 }
@@ -233,9 +308,12 @@ main(void)
 	    cmocka_unit_test(test_hash),
 	    cmocka_unit_test(test_again_is_refused),
 	    cmocka_unit_test(test_known_for_the_window),
+	    cmocka_unit_test(test_window_goes_by_the_skew),
+	    cmocka_unit_test(test_skew_grows),
 	    cmocka_unit_test(test_bound_and_room_again),
 	    cmocka_unit_test(test_many_and_colliding),
 	    cmocka_unit_test(test_the_next_keeper_knows),
+	    cmocka_unit_test(test_the_next_keeper_allows_more),
 	    cmocka_unit_test(test_killed_while_it_writes),
 	    cmocka_unit_test(test_log_that_is_none),
 	    cmocka_unit_test(test_memory_is_given_back),
