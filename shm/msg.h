@@ -231,8 +231,8 @@ struct msg_auth_reply {
 
 /* --- SIGN, SIGN_REPLY ------------------------------------------------ */
 enum sign_op {
-	SIGN_RSA_RAW = 1,   /* RSA private operation, no padding */
-	SIGN_RSA_PKCS1 = 2, /* RSA, PKCS#1 v1.5 padding of data as given */
+	SIGN_RSA_RAW = 1,   /* RSA, the block of EMSA-PSS as given */
+	SIGN_RSA_PKCS1 = 2, /* RSA, PKCS#1 v1.5 padding of a DigestInfo */
 	SIGN_ECDSA = 3,	    /* ECDSA over a digest */
 };
 struct msg_sign {

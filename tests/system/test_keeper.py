@@ -467,6 +467,24 @@ def keys(tmp_path):
     return rsa, ec
 
 
+def pss_block(rsa, recover, digest):
+    """What a TLS 1.3 server has signed with this key."""
+    signature = openssl("pkeyutl", "-sign", "-inkey", rsa, "-pkeyopt", "digest:sha256",
+                        "-pkeyopt", "rsa_padding_mode:pss", "-pkeyopt", "rsa_pss_saltlen:digest",
+                        data=digest)
+    return openssl(*recover, data=signature)
+
+
+def bare_rsa(rsa):
+    """The public operation without a padding, as words for openssl()."""
+    return ("pkeyutl", "-encrypt", "-pubin", "-inkey", rsa + ".pub", "-pkeyopt",
+            "rsa_padding_mode:none")
+
+
+# DigestInfo of SHA-256 (RFC 8017 9.2, note 1), up to the digest.
+DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
+
+
 def test_sign(keeper, keys, tmp_path):
     rsa, ec = keys
     assert keeper.sign(0, ECDSA, bytes(32)) is None
@@ -478,15 +496,17 @@ def test_sign(keeper, keys, tmp_path):
     (tmp_path / "sig").write_bytes(keeper.sign(3, ECDSA, digest))
     openssl("pkeyutl", "-verify", "-pubin", "-inkey", ec + ".pub", "-sigfile",
             str(tmp_path / "sig"), data=digest)
-    raw = b"\0" + os.urandom(255)
-    recover = ("pkeyutl", "-encrypt", "-pubin", "-inkey", rsa + ".pub", "-pkeyopt",
-               "rsa_padding_mode:none")
+    recover = bare_rsa(rsa)
+    raw = pss_block(rsa, recover, digest)
     assert openssl(*recover, data=keeper.sign(0, RSA_RAW, raw)) == raw
-    padded = openssl(*recover, data=keeper.sign(0, RSA_PKCS1, b"message"))
-    assert padded == b"\0\1" + b"\xff" * (256 - 3 - 7) + b"\0message"
+    info = DIGEST_INFO + digest
+    padded = openssl(*recover, data=keeper.sign(0, RSA_PKCS1, info))
+    assert padded == b"\0\1" + b"\xff" * (256 - 3 - len(info)) + b"\0" + info
     for index, op, data in ((0, ECDSA, digest), (3, RSA_RAW, raw), (1, RSA_RAW, raw),
                             (0, RSA_RAW, raw[1:]), (900, RSA_RAW, raw),
-                            (0, RSA_PKCS1, bytes(246)), (3, ECDSA, bytes(65))):
+                            (0, RSA_RAW, b"\0" + os.urandom(254) + b"\xbc"),
+                            (0, RSA_PKCS1, b"message"), (3, RSA_PKCS1, info),
+                            (3, ECDSA, bytes(65))):
         assert keeper.sign(index, op, data) is None
     assert keeper.stats()["signs"] == 3
     keeper.say("key 0 -")
@@ -503,6 +523,6 @@ def test_bad_tls_key_refuses_the_set(keeper, keys, kdc, tmp_path):
     keeper.say("key 0", tmp_path / "bad.pem")
     keeper.say("keytab", kdc.keytab("other"))
     keeper.say("apply")
-    assert keeper.sign(0, RSA_RAW, b"\0" + bytes(255)) is not None
+    assert keeper.sign(0, RSA_PKCS1, DIGEST_INFO + bytes(32)) is not None
     assert keeper.step(k.token())["outcome"] == "ok"
     assert not [line for line in keeper.unread if line["what"] == "ready"]

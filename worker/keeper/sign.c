@@ -27,8 +27,8 @@ _Static_assert(SIGN_KEYS_MAX == CONF_LISTENERS_MAX, "one key per listener");
 
 /* A key with its chain behind it may stand in one file. */
 #define PEM_BYTES_MAX (256 * 1024)
-/* PKCS#1 v1.5 padding takes at least this much (RFC 8017 9.2). */
-#define PKCS1_OVERHEAD 11
+/* Of emLen in RFC 8017 9.1: the modulus in bytes. */
+#define BLOCK_MAX SIGN_BYTES_MAX
 /* SHA-1 of old clients to SHA-512. */
 #define DIGEST_MIN 20
 #define DIGEST_MAX 64
@@ -163,19 +163,116 @@ sign_keys_succeed(struct sign_keys *k, struct sign_keys **old)
 
 /* --- signing ------------------------------------------------------------- */
 
-/* May this key do this to so many bytes? */
+/* XORs MGF1 of the hash into p (RFC 8017 B.2.1). */
+static bool
+mgf1_xor(uint8_t *p, size_t len, const uint8_t *hash, size_t hash_len,
+	 const EVP_MD *md)
+{
+	uint8_t in[EVP_MAX_MD_SIZE + 4] = {0}, mask[EVP_MAX_MD_SIZE];
+
+	memcpy(in, hash, hash_len);
+	/* of 512 bytes at most: the counter's last byte is all of it */
+	for (size_t at = 0; at < len; at += hash_len) {
+		if (EVP_Digest(in, hash_len + 4, mask, NULL, md, NULL) != 1)
+			return false;
+		for (size_t i = 0; i < MIN(hash_len, len - at); i++)
+			p[at + i] ^= mask[i];
+		in[hash_len + 3]++;
+	}
+	return true;
+}
+
+/* EMSA-PSS with this hash, and a salt as long as it (RFC 8017 9.1.2 as far as
+ * it goes without the message).  em is of em_bits bits. */
+static bool
+is_pss_with(const uint8_t *em, size_t em_bits, const EVP_MD *md)
+{
+	size_t em_len = (em_bits + 7) / 8;
+	size_t hash_len = (size_t)EVP_MD_get_size(md);
+	uint8_t db[BLOCK_MAX],
+	    top = (uint8_t)(0xff00 >> (8 * em_len - em_bits));
+	size_t db_len, zeros;
+
+	if (em_len < 2 * hash_len + 2 || em_len > sizeof(db) ||
+	    em[em_len - 1] != 0xbc || (em[0] & top) != 0)
+		return false;
+	db_len = em_len - hash_len - 1;
+	zeros = db_len - hash_len - 1;
+	memcpy(db, em, db_len);
+	if (!mgf1_xor(db, db_len, em + db_len, hash_len, md))
+		return false;
+	db[0] &= (uint8_t)~top;
+	for (size_t i = 0; i < zeros; i++)
+		if (db[i] != 0)
+			return false;
+	return db[zeros] == 1;
+}
+
+/*
+ * A block for the bare operation: only what TLS signs with it, rsa_pss_rsae_*
+ * (RFC 8446 4.2.3).  Without this a relay that was taken over could have
+ * anything decrypted, and signed in every format.  The look alone (the last
+ * byte, the top bits) would not do: a block can be blinded until it has that.
+ */
+static bool
+is_pss(EVP_PKEY *key, struct slice data)
+{
+	size_t bits = (size_t)EVP_PKEY_get_bits(key) - 1;
+	const uint8_t *em = (const uint8_t *)data.p;
+
+	if (data.len != (size_t)EVP_PKEY_get_size(key))
+		return false;
+	if (bits % 8 == 0 && *em++ != 0) /* a byte shorter than the modulus */
+		return false;
+	return is_pss_with(em, bits, EVP_sha256()) ||
+	       is_pss_with(em, bits, EVP_sha384()) ||
+	       is_pss_with(em, bits, EVP_sha512());
+}
+
+/* DigestInfo up to the digest (RFC 8017 9.2, note 1). */
+static const struct {
+	size_t digest;
+	struct slice head;
+} digest_info[] = {
+    /* SHA-1, of old clients */
+    {20, SLICE_LIT("\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00"
+		   "\x04\x14")},
+    {28, SLICE_LIT("\x30\x2d\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04"
+		   "\x02\x04\x05\x00\x04\x1c")},
+    {32, SLICE_LIT("\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04"
+		   "\x02\x01\x05\x00\x04\x20")},
+    {48, SLICE_LIT("\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04"
+		   "\x02\x02\x05\x00\x04\x30")},
+    {64, SLICE_LIT("\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04"
+		   "\x02\x03\x05\x00\x04\x40")},
+};
+
+/* What TLS 1.2 signs by PKCS#1 v1.5.  That of TLS 1.1, without DigestInfo, is
+ * not spoken here. */
+static bool
+is_digest_info(struct slice data)
+{
+	for (size_t i = 0; i < ARRAY_LEN(digest_info); i++) {
+		struct slice head = digest_info[i].head;
+
+		if (data.len == head.len + digest_info[i].digest &&
+		    memcmp(data.p, head.p, head.len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* May this key do this to these bytes? */
 static bool
 is_lawful(EVP_PKEY *key, const struct msg_sign *m)
 {
 	int type = EVP_PKEY_get_base_id(key);
-	size_t size = (size_t)EVP_PKEY_get_size(key);
 
 	switch (m->op) {
 	case SIGN_RSA_RAW:
-		return type == EVP_PKEY_RSA && m->data.len == size;
+		return type == EVP_PKEY_RSA && is_pss(key, m->data);
 	case SIGN_RSA_PKCS1:
-		return type == EVP_PKEY_RSA && m->data.len > 0 &&
-		       m->data.len + PKCS1_OVERHEAD <= size;
+		return type == EVP_PKEY_RSA && is_digest_info(m->data);
 	case SIGN_ECDSA:
 		return type == EVP_PKEY_EC && m->data.len >= DIGEST_MIN &&
 		       m->data.len <= DIGEST_MAX;

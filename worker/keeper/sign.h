@@ -3,7 +3,8 @@
  *
  * The keys of the listeners' certificates live here and nowhere else; a relay
  * sends what is to be signed.  A relay that was taken over can have things
- * signed while it lives, but cannot take the key away.
+ * signed while it lives, but cannot take the key away; and only digests in
+ * the forms of TLS: it can have nothing decrypted.
  *
  * A set of keys is filled during a reload and put in force as a whole.
  */
@@ -40,7 +41,10 @@ MUST_USE int sign_keys_load(struct sign_keys *k, uint32_t index, int fd,
 
 /*
  * Carries out m.  Bytes written to out, or -EINVAL: no such key, a key of
- * another type, or data of a length that the operation does not take.
+ * another type, or data that TLS 1.2 or 1.3 would not sign by that operation:
+ * for SIGN_RSA_RAW a block of EMSA-PSS whose hash (SHA-256, 384, 512) is that
+ * of its mask and as long as its salt (RFC 8446 4.2.3), for SIGN_RSA_PKCS1 a
+ * DigestInfo of SHA-1 or SHA-2, for SIGN_ECDSA 20 to 64 bytes.
  */
 MUST_USE int sign_do(const struct sign_keys *k, const struct msg_sign *m,
 		     uint8_t out[SIGN_BYTES_MAX]);

@@ -93,24 +93,153 @@ open_rsa(int padding, uint8_t *in, size_t len, uint8_t *open_r)
 	return n;
 }
 
-static void
-test_rsa(void **state)
+/* Signs as OpenSSL does by itself, and takes apart what it signed: the block
+ * of PSS, or the DigestInfo.  Its length. */
+static size_t
+made_by_openssl(EVP_PKEY *key, const char *hash, int padding, int salt,
+		uint8_t *block)
 {
-	uint8_t in[256], open[512];
-	int n;
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+	const EVP_MD *md = EVP_get_digestbyname(hash);
+	uint8_t sig[512], digest[64] = {7, 7, 7};
+	size_t len = sizeof(sig), n = 512;
+
+	assert_int_equal(EVP_PKEY_sign_init(ctx), 1);
+	assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(ctx, padding), 1);
+	assert_int_equal(EVP_PKEY_CTX_set_signature_md(ctx, md), 1);
+	if (padding == RSA_PKCS1_PSS_PADDING)
+		assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, salt),
+				 1);
+	assert_int_equal(
+	    EVP_PKEY_sign(ctx, sig, &len, digest, (size_t)EVP_MD_get_size(md)),
+	    1);
+	EVP_PKEY_CTX_free(ctx);
+	ctx = EVP_PKEY_CTX_new(key, NULL);
+	assert_int_equal(EVP_PKEY_verify_recover_init(ctx), 1);
+	assert_int_equal(
+	    EVP_PKEY_CTX_set_rsa_padding(ctx, padding == RSA_PKCS1_PADDING
+						  ? RSA_PKCS1_PADDING
+						  : RSA_NO_PADDING),
+	    1);
+	assert_int_equal(EVP_PKEY_verify_recover(ctx, block, &n, sig, len), 1);
+	EVP_PKEY_CTX_free(ctx);
+	return n;
+}
+
+static size_t
+pss(const char *hash, int salt, uint8_t *block)
+{
+	return made_by_openssl(rsa, hash, RSA_PKCS1_PSS_PADDING, salt, block);
+}
+
+static const char *const tls_hashes[] = {"SHA256", "SHA384", "SHA512"};
+
+static void
+test_rsa_pss(void **state)
+{
+	uint8_t in[512], open[512];
 
 	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(pss(tls_hashes[i], RSA_PSS_SALTLEN_DIGEST, in),
+				 256);
+		assert_int_equal(sign(0, SIGN_RSA_RAW, in, 256), 256);
+		assert_int_equal(open_rsa(RSA_NO_PADDING, out, 256, open), 256);
+		assert_memory_equal(open, in, 256);
+	}
+}
+
+/* Moduli whose block of PSS is a byte shorter, or has more bits to be zero. */
+static void
+test_rsa_pss_of_odd_sizes(void **state)
+{
+	(void)state;
+	for (unsigned bits = 2041; bits <= 2047; bits += 2) {
+		EVP_PKEY *odd = EVP_RSA_gen(bits);
+		uint8_t in[512];
+
+		assert_int_equal(load(3, odd, NULL), 0);
+		assert_int_equal(made_by_openssl(odd, "SHA256",
+						 RSA_PKCS1_PSS_PADDING,
+						 RSA_PSS_SALTLEN_DIGEST, in),
+				 256);
+		assert_int_equal(sign(3, SIGN_RSA_RAW, in, 256), 256);
+		in[0] |= 0x80;
+		assert_int_equal(sign(3, SIGN_RSA_RAW, in, 256), -EINVAL);
+		EVP_PKEY_free(odd);
+	}
+	assert_int_equal(load(3, rsa, NULL), 0);
+}
+
+/* The key does nothing but TLS: no decryption, no padding of other formats. */
+static void
+test_rsa_pss_is_all(void **state)
+{
+	uint8_t good[512], in[512], digest[32] = {0};
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(rsa, NULL);
+	size_t len = sizeof(in);
+
+	(void)state;
+	assert_int_equal(EVP_PKEY_encrypt_init(ctx), 1);
+	assert_int_equal(EVP_PKEY_encrypt(ctx, in, &len, digest, 32), 1);
+	EVP_PKEY_CTX_free(ctx);
+	assert_int_equal(sign(0, SIGN_RSA_RAW, in, 256), -EINVAL);
+	/* blinded until it has the look */
+	memset(in, 0x5a, 256);
+	in[255] = 0xbc;
+	assert_int_equal(sign(0, SIGN_RSA_RAW, in, 256), -EINVAL);
+	/* another hash, another salt */
+	pss("SHA1", RSA_PSS_SALTLEN_DIGEST, in);
+	assert_int_equal(sign(0, SIGN_RSA_RAW, in, 256), -EINVAL);
+	pss("SHA256", 0, in);
+	assert_int_equal(sign(0, SIGN_RSA_RAW, in, 256), -EINVAL);
+	pss("SHA256", 48, in);
+	assert_int_equal(sign(0, SIGN_RSA_RAW, in, 256), -EINVAL);
+	/* any bit of the mask, of the hash or of the end, but not of the salt
+	 */
+	pss("SHA256", RSA_PSS_SALTLEN_DIGEST, good);
+	for (size_t i = 0; i < 256; i++) {
+		bool salt = i >= 256 - 1 - 32 - 32 && i < 256 - 1 - 32;
+
+		memcpy(in, good, 256);
+		in[i] ^= 1;
+		assert_int_equal(sign(0, SIGN_RSA_RAW, in, 256),
+				 salt ? 256 : -EINVAL);
+	}
+}
+
+static void
+test_rsa_pkcs1(void **state)
+{
+	static const char *const hashes[] = {"SHA1", "SHA224", "SHA256",
+					     "SHA384", "SHA512"};
+	uint8_t in[512], open[512];
+
+	(void)state;
+	for (size_t i = 0; i < 5; i++) {
+		size_t n =
+		    made_by_openssl(rsa, hashes[i], RSA_PKCS1_PADDING, 0, in);
+
+		size_t head = n - (size_t)EVP_MD_get_size(
+				      EVP_get_digestbyname(hashes[i]));
+
+		assert_int_equal(sign(0, SIGN_RSA_PKCS1, in, n), 256);
+		assert_int_equal(open_rsa(RSA_PKCS1_PADDING, out, 256, open),
+				 (int)n);
+		assert_memory_equal(open, in, n);
+		assert_int_equal(sign(0, SIGN_RSA_PKCS1, in, n - 1), -EINVAL);
+		assert_int_equal(sign(0, SIGN_RSA_PKCS1, in, n + 1), -EINVAL);
+		for (size_t at = 0; at < head; at++) {
+			in[at] ^= 0x40;
+			assert_int_equal(sign(0, SIGN_RSA_PKCS1, in, n),
+					 -EINVAL);
+			in[at] ^= 0x40;
+		}
+	}
 	memset(in, 0x5a, sizeof(in));
-	in[0] = 0;
-	n = sign(0, SIGN_RSA_RAW, in, 256);
-	assert_int_equal(n, 256);
-	assert_int_equal(open_rsa(RSA_NO_PADDING, out, 256, open), 256);
-	assert_memory_equal(open, in, 256);
-	n = sign(0, SIGN_RSA_PKCS1, in, 51);
-	assert_int_equal(n, 256);
-	assert_int_equal(open_rsa(RSA_PKCS1_PADDING, out, 256, open), 51);
-	assert_memory_equal(open, in, 51);
-	assert_int_equal(sign(0, SIGN_RSA_PKCS1, in, 245), 256);
+	assert_int_equal(sign(0, SIGN_RSA_PKCS1, in, 36), -EINVAL);
+	assert_int_equal(sign(0, SIGN_RSA_PKCS1, in, 51), -EINVAL);
+	assert_int_equal(sign(0, SIGN_RSA_PKCS1, in, 245), -EINVAL);
 }
 
 static void
@@ -158,6 +287,7 @@ static void
 test_keys_that_are_refused(void **state)
 {
 	EVP_PKEY *ed = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	size_t n = sign_keys_count(keys);
 
 	(void)state;
 	assert_int_equal(load_bytes(5, "nothing", 7), -EINVAL);
@@ -166,7 +296,7 @@ test_keys_that_are_refused(void **state)
 	assert_int_equal(load(5, rsa, "pass"), -EINVAL);
 	assert_non_null(strstr(why, "pass phrase"));
 	assert_int_equal(load(16, rsa, NULL), -EINVAL);
-	assert_int_equal(sign_keys_count(keys), 2);
+	assert_int_equal(sign_keys_count(keys), n);
 	EVP_PKEY_free(ed);
 }
 
@@ -174,7 +304,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_rsa),
+	    cmocka_unit_test(test_rsa_pss),
+	    cmocka_unit_test(test_rsa_pss_of_odd_sizes),
+	    cmocka_unit_test(test_rsa_pss_is_all),
+	    cmocka_unit_test(test_rsa_pkcs1),
 	    cmocka_unit_test(test_ecdsa),
 	    cmocka_unit_test(test_unlawful),
 	    cmocka_unit_test(test_keys_that_are_refused),
