@@ -306,6 +306,24 @@ def test_list_that_is_out_of_date(world):
         assert world.let_in(it, world.good)["mech"] == "cert"
 
 
+def test_other_list_that_is_out_of_date(world):
+    """The list of an issuer that has nothing to do with it, and one that a newer
+    one of the same issuer replaces: a certificate is verified once."""
+    lab = world.lab
+    lists = (world.other.crl(until=-60, start=-7200), world.root.crl(until=-60, start=-7200),
+             world.root.crl())
+    both = "".join(open(a.pem, encoding="ascii").read() for a in (world.root, world.other))
+    with asking(world, client_ca=world.write("ca2.pem", both),
+                client_crl=world.write("old2.pem", *lists)) as it, \
+            world.client(it, world.good) as client:
+        before = lab.counters()
+        for _ in range(3):
+            assert ask(client).status == 200
+        after = lab.counters()
+        assert after["authz_allowed"] == before["authz_allowed"] + 3
+        assert after["auth_ok"] == before["auth_ok"] + 1
+
+
 def test_list_and_certificate_that_end_while_connected(world):
     lab = world.lab
     path = world.write("short.pem", world.root.crl(until=4))

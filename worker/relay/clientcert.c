@@ -232,9 +232,34 @@ seconds_of(const ASN1_TIME *t)
 	return (uint64_t)MAX((time_t)0, timegm(&tm));
 }
 
-/* The first end of what the verification rested on: certificates, lists. */
+static bool
+issued_in(STACK_OF(X509) * chain, const X509_NAME *by)
+{
+	for (int i = 0; i < sk_X509_num(chain); i++)
+		if (X509_NAME_cmp(X509_get_issuer_name(sk_X509_value(chain, i)),
+				  by) == 0)
+			return true;
+	return false;
+}
+
+/* When a list ends that the verification may have rested on: UINT64_MAX for
+ * one of another issuer, and for one that was out of date before `began`. */
 static uint64_t
-rests_until(X509_STORE_CTX *v)
+list_until(const X509_CRL *crl, STACK_OF(X509) * chain, uint64_t began)
+{
+	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+	uint64_t end = seconds_of(next);
+
+	if (next == NULL || end < began ||
+	    !issued_in(chain, X509_CRL_get_issuer(crl)))
+		return UINT64_MAX;
+	return end;
+}
+
+/* The first end of what the verification, which began then, rested on:
+ * certificates, lists. */
+static uint64_t
+rests_until(X509_STORE_CTX *v, uint64_t began)
 {
 	STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(v);
 	STACK_OF(X509_OBJECT) *objects =
@@ -248,9 +273,8 @@ rests_until(X509_STORE_CTX *v)
 		const X509_CRL *crl =
 		    X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(objects, i));
 
-		if (crl != NULL && X509_CRL_get0_nextUpdate(crl) != NULL)
-			end =
-			    MIN(end, seconds_of(X509_CRL_get0_nextUpdate(crl)));
+		if (crl != NULL)
+			end = MIN(end, list_until(crl, chain, began));
 	}
 	return end;
 }
@@ -260,7 +284,7 @@ static uint64_t
 verify_again(SSL *ssl, X509 *leaf, X509_STORE *store)
 {
 	X509_STORE_CTX *v = X509_STORE_CTX_new();
-	uint64_t until = 0;
+	uint64_t until = 0, began = (uint64_t)time(NULL);
 
 	last = (struct clientcert_refusal){.cause = CAUSE_INTERNAL};
 	if (v != NULL &&
@@ -270,7 +294,7 @@ verify_again(SSL *ssl, X509 *leaf, X509_STORE *store)
 		X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(v),
 						 SSL_get_security_level(ssl));
 		if (X509_verify_cert(v) == 1)
-			until = rests_until(v);
+			until = rests_until(v, began);
 	}
 	X509_STORE_CTX_free(v);
 	ERR_clear_error();
