@@ -137,6 +137,60 @@ def test_issuer_in_between(world):
         world.shut_out(it, world.good, "cert-unknown-ca")
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_required_on_open_connections(world, version):
+    """A reload that requires one holds for who is connected without: by an
+    identity that the connection has, by a ticket, and for the first request."""
+    lab = world.lab
+    with asking(world) as it, world.client(it, None, version) as known, \
+            world.client(it, None, version) as new, world.client(it, None, version) as third, \
+            world.client(it, world.good, version) as shown:
+        assert ask(known, ticket(lab)).status == 200 and ask(known).status == 200
+        for client in (new, third):
+            challenge(ask(client))
+        assert ask(shown).status == 200
+        it.change(client_certificate="require")
+        for client, fields in ((known, ()), (new, (ticket(lab),)), (third, ())):
+            reply = ask(client, *fields)
+            own_error(reply, 401, "AUTH_FAILED")
+            # Another try needs another handshake.
+            assert reply.get("Connection") == "close"
+            assert "(cert-missing)" in lab.event(2000, address=client.source)["reason"]
+        assert ask(shown).status == 200
+        assert ask(shown, ticket(lab, "SHAREPOINT")).status == 200
+        # One who is in between shows its own, and so it may be there.
+        challenge(ask(shown, ("Via", "1.1 proxy")))
+        assert ask(shown, ("Via", "1.1 proxy"), ticket(lab)).status == 200
+    assert lab.cloud()["total"] == 6
+
+
+def test_required_and_revoked_while_connected(world):
+    """Where one is required, nothing else will do for one that is revoked."""
+    lab = world.lab
+    pem = world.root.issue("required", "/O=Contoso/CN=exch09")
+    path = world.write("required.pem", world.root.crl())
+    with asking(world, "require", client_crl=path) as it, world.client(it, pem) as client, \
+            world.client(it, pem) as second, world.client(it, world.good) as other:
+        assert ask(client).status == 200 and ask(other).status == 200
+        assert ask(second, ticket(lab)).status == 200
+        world.root.revoke(pem)
+        world.write("required.pem", world.root.crl())
+        it.change()
+        for one in (client, second):
+            own_error(ask(one, ticket(lab)), 401, "AUTH_FAILED")
+            assert "(cert-revoked)" in lab.event(2000, address=one.source)["reason"]
+        assert ask(other).status == 200
+
+
+def test_required_and_names_nobody(world):
+    """The handshake takes it, so does a request that says who it is."""
+    pem = world.root.issue("nobody", "/", raw=True)
+    with asking(world, "require") as it, world.client(it, pem) as client:
+        own_error(ask(client), 401, "AUTH_FAILED")
+        assert "(cert-name)" in world.lab.event(2000, address=client.source)["reason"]
+        assert ask(client, ticket(world.lab)).status == 200
+
+
 # ---- who is not ------------------------------------------------------------------------
 
 @pytest.mark.parametrize("version", VERSIONS)

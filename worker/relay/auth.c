@@ -307,29 +307,61 @@ auth_with_field(struct client *c)
 		auth_send(c, (struct slice){c->w->scratch, (size_t)n});
 }
 
+/* The certificate of the client's handshake by what l holds now, as c->cert.
+ * False: there is none that is good. */
+static bool
+auth_certificate(struct client *c, const struct listener *l,
+		 struct clientcert_refusal *r)
+{
+	uint64_t now = clock_real_ns() / NS_PER_S;
+
+	*r = (struct clientcert_refusal){.cause = CAUSE_NONE};
+	if (c->wire.ssl == NULL)
+		return false;
+	if (c->cert != NULL && c->cert->expires > now &&
+	    memcmp(c->cert_id, l->id, sizeof(c->cert_id)) == 0)
+		return true;
+	identity_free(&c->cert);
+	c->cert = clientcert_identity(c->wire.ssl, l, r);
+	if (c->cert == NULL)
+		return false;
+	memcpy(c->cert_id, l->id, sizeof(c->cert_id));
+	stat_add(c->w->row, STAT_auth_ok, 1);
+	return true;
+}
+
 /*
- * The certificate of the client's handshake, which stands for every request of
- * a direct client.  An intermediary that shows itself has shown its own
- * certificate, not that of who asks.
+ * Where one is required, no request is heard without, whatever it brings: the
+ * connection may be older than the reload that requires it, or than the list
+ * that revokes it.  One that names nobody is one all the same, as it is for the
+ * handshake.
  */
+static bool
+auth_has_required(struct client *c)
+{
+	const struct listener *l = auth_listener(c);
+	struct clientcert_refusal r;
+
+	if (l == NULL || l->clientcert != CLIENTCERT_REQUIRE ||
+	    auth_certificate(c, l, &r) || r.cause == CAUSE_CERT_NAME)
+		return true;
+	auth_abort(c);
+	c->x->req.keep_alive = false; /* only a handshake can show another */
+	auth_fail(c, r.cause == CAUSE_NONE ? CAUSE_CERT_MISSING : r.cause,
+		  slice_of(r.why));
+	return false;
+}
+
+/* It stands for every request of a direct client.  An intermediary that shows
+ * itself has shown its own certificate, not that of who asks. */
 static bool
 auth_from_certificate(struct client *c, struct clientcert_refusal *r)
 {
 	const struct listener *l = auth_listener(c);
-	uint64_t now = clock_real_ns() / NS_PER_S;
 
 	*r = (struct clientcert_refusal){.cause = CAUSE_NONE};
-	if (c->wire.ssl == NULL || c->shared || l == NULL)
+	if (c->shared || l == NULL || !auth_certificate(c, l, r))
 		return false;
-	if (c->cert == NULL || c->cert->expires <= now ||
-	    memcmp(c->cert_id, l->id, sizeof(c->cert_id)) != 0) {
-		identity_free(&c->cert);
-		c->cert = clientcert_identity(c->wire.ssl, l, r);
-		if (c->cert == NULL)
-			return false;
-		memcpy(c->cert_id, l->id, sizeof(c->cert_id));
-		stat_add(c->w->row, STAT_auth_ok, 1);
-	}
 	c->x->ident = c->cert;
 	return true;
 }
@@ -341,6 +373,8 @@ auth_begin(struct client *c)
 	struct exchange *x = c->x;
 
 	x->t_auth = clock_turn_ns();
+	if (!auth_has_required(c))
+		return false;
 	if (x->req.authorization.p != NULL) {
 		identity_free(&c->ident);
 		auth_with_field(c);

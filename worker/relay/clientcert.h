@@ -7,7 +7,9 @@
  * verified again by the newest of both for the first request that it stands
  * for, after each reload that changed one of them, and when the first of all
  * that it rests on ends: so a connection does not outlive its certificate, nor
- * a revocation that came after it.  No session is ever resumed on such a
+ * a revocation that came after it.  Where one is required, that holds for each
+ * request, whatever else it brings: also on a connection that was open before
+ * the reload that requires one.  No session is ever resumed on such a
  * listener: a ticket keeps a certificate, but not its issuers.
  *
  * The account is the subject as RFC 4514 writes it (as printed by `openssl
@@ -31,7 +33,7 @@ struct listener;
 enum clientcert_mode {
 	CLIENTCERT_OFF = 0,
 	CLIENTCERT_ASK,	    /* one may be shown */
-	CLIENTCERT_REQUIRE, /* no handshake without */
+	CLIENTCERT_REQUIRE, /* no handshake and no request without */
 };
 
 #define CLIENTCERT_WHY_MAX 512
