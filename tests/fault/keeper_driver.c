@@ -49,9 +49,7 @@
 #include "shm/msg.h"
 #include "shm/stats.h"
 
-#define SLOTS                                                          \
-	5 /* one more than the keeper's places for half-done ones fill \
-	   */
+#define SLOTS 5 /* four can fill ACCEPT_OPEN_MAX */
 
 struct driver {
 	const char *binary;
