@@ -306,14 +306,13 @@ advise(const struct explain *x, struct sbuf *b)
 		refusal_say(b, &r);
 		return;
 	}
-	if (x->hit.verdict == VERDICT_NO_MATCH)
-		sbuf_fmt(b,
-			 "No entry names it; if it should be let in: rmsctl "
-			 "servers add --role ROLE '%s%.*s'",
-			 x->cert ? "cert:" : "", (int)r.subject.len,
-			 r.subject.p);
-	else
+	if (x->hit.verdict == VERDICT_NO_MATCH) {
+		sbuf_str(b, "No entry names it; if it should be let in: ");
+		refusal_say_add(b, x->cert ? MECH_CERT : x->id->mech,
+				r.subject);
+	} else {
 		refusal_say(b, &r);
+	}
 	if (x->hit.verdict != VERDICT_NO_TABLE)
 		sbuf_str(b, ". It has not connected: if it should have, look "
 			    "for its address with rmsctl explain ADDRESS, and "

@@ -2,7 +2,8 @@
  * Purpose: why an account is refused, and what would do.
  *
  * Runs in: the master.
- * Trusts:  nobody: the subject is a name from the network, and only shown.
+ * Trusts:  nobody: the subject is a name from the network, only shown, and
+ *          part of a command line only where a shell reads it as one word.
  * Touches: the buffer of its caller.
  * Failure: a text that does not fit is cut.
  */
@@ -35,6 +36,38 @@ refusal_groups_remedy(const struct refusal *r)
 	return "";
 }
 
+/* Between single quotes a shell takes each byte as it is but a single quote.
+ * That one could be written in other ways, but not in one that also comes
+ * through a log's own escapes (of \ and of "); nor should bytes that a
+ * terminal acts on be pasted. */
+static bool
+can_be_quoted(struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c < 0x20 || c == 0x7f || c == '\'')
+			return false;
+	}
+	return true;
+}
+
+void
+refusal_say_add(struct sbuf *b, enum auth_mech mech, struct slice subject)
+{
+	sbuf_str(b, "rmsctl servers add --role ROLE ");
+	if (!can_be_quoted(subject)) {
+		sbuf_str(b, "SUBJECT (not written here, for it has characters "
+			    "that a shell would act on: quote it with care)");
+		return;
+	}
+	sbuf_char(b, '\'');
+	if (mech == MECH_CERT)
+		sbuf_str(b, "cert:");
+	sbuf_slice(b, subject);
+	sbuf_char(b, '\'');
+}
+
 static void
 refusal_no_match(struct sbuf *b, const struct refusal *r)
 {
@@ -50,12 +83,8 @@ refusal_no_match(struct sbuf *b, const struct refusal *r)
 			 "apply: %s (%s); if it should be let in",
 			 sid_lack_text(r->lack), refusal_groups_remedy(r));
 	}
-	sbuf_fmt(b, "%s: rmsctl servers add --role ROLE '",
-		 r->nsids > 0 ? ", or" : "");
-	if (r->mech == MECH_CERT)
-		sbuf_str(b, "cert:");
-	sbuf_slice(b, r->subject);
-	sbuf_char(b, '\'');
+	sbuf_str(b, r->nsids > 0 ? ", or: " : ": ");
+	refusal_say_add(b, r->mech, r->subject);
 }
 
 void

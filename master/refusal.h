@@ -19,5 +19,9 @@ struct refusal {
 };
 
 void refusal_say(struct sbuf *b, const struct refusal *r);
+/* The command that would let subject in, without the name where a shell (POSIX
+ * XCU 2.2.2) would read more of it than one word.  The subject of MECH_CERT is
+ * without "cert:". */
+void refusal_say_add(struct sbuf *b, enum auth_mech mech, struct slice subject);
 
 #endif
