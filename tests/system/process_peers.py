@@ -3,6 +3,7 @@ search, keys to search for."""
 
 import os
 import re
+import resource
 import struct
 import subprocess
 import threading
@@ -72,8 +73,9 @@ def found(pid, needles):
                 try:
                     memory.seek(at)
                     data = memory.read(min(CHUNK, end - at))
-                except OSError:  # left out of cores, guard pages
-                    break
+                except OSError:  # this page cannot be read, another may
+                    at, tail = at + resource.getpagesize(), b""
+                    continue
                 at += len(data)
                 if not data:
                     break
@@ -121,6 +123,16 @@ def rsa_secrets(path):
         out[name] = number[:len(number) // 2]
         out[name + " reversed"] = number[::-1][:len(number) // 2]
     return out
+
+
+def ec_secrets(path):
+    """The private number of a key on P-256 in both byte orders."""
+    text = subprocess.run(["openssl", "pkey", "-in", path, "-noout", "-text"], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+    digits = re.search(r"priv:\n((?:\s+[0-9a-f:]+\n)+)", text)[1]
+    number = bytes.fromhex(re.sub(r"[\s:]", "", digits)).rjust(32, b"\0")
+    assert len(number) == 32
+    return {"ec": number, "ec reversed": number[::-1]}
 
 
 def proc_status(pid):
