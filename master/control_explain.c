@@ -177,14 +177,12 @@ explain_decide(struct explain *x)
 
 /* --- the verb ---------------------------------------------------------- */
 
+/* About an account that is known by now. */
 static int
-explain_account(struct explain *x)
+explain_decided(struct explain *x)
 {
-	int r = identify(x);
+	int r = explain_decide(x);
 
-	if (r < 0)
-		return control_store_failed(x->c, r);
-	r = explain_decide(x);
 	if (r != 0)
 		return r;
 	if (x->pick.n == 0) {
@@ -194,6 +192,14 @@ explain_account(struct explain *x)
 	json_str(&x->c->json, "about", "account");
 	explain_show(x);
 	return 0;
+}
+
+static int
+explain_account(struct explain *x)
+{
+	int r = identify(x);
+
+	return r < 0 ? control_store_failed(x->c, r) : explain_decided(x);
 }
 
 /* Requests of which no account is known. */
@@ -216,6 +222,7 @@ static int
 explain_request(struct explain *x)
 {
 	const struct trail_note *n = &x->pick.hit[0].note;
+	const struct seen_account *a;
 
 	explain_pick(x->c->m, &x->pick);
 	if (x->pick.n == 0) {
@@ -227,10 +234,15 @@ explain_request(struct explain *x)
 	}
 	if ((n->flags & TRAIL_ACCOUNT) == 0)
 		return explain_nobody(x, "request");
-	str_cut(x->of_request, sizeof(x->of_request),
-		trail_text(n->who, sizeof(n->who)));
-	x->asked = x->of_request;
-	return explain_account(x);
+	a = seen_noted(x->c->m->seen, n->whole,
+		       trail_text(n->who, sizeof(n->who)));
+	/* Without its SIDs, and maybe half of its name, nothing that the
+	 * list says now would be about it. */
+	if (a == NULL)
+		return explain_nobody(x, "request");
+	x->of = n;
+	explain_of(x, a);
+	return explain_decided(x);
 }
 
 static int

@@ -23,6 +23,7 @@ struct explain_pick {
 	uint64_t boot, number;
 	/* or those of an address, or of an account */
 	const char *address, *account;
+	uint64_t whole; /* trail_hash() of that account */
 
 	struct {
 		struct trail_note note;
@@ -48,7 +49,7 @@ struct explain {
 	size_t nmatches; /* all of them */
 
 	struct explain_pick pick;
-	char of_request[IDENTITY_PRINCIPAL_MAX]; /* its account */
+	const struct trail_note *of; /* the request that is asked about */
 };
 
 /*
@@ -77,6 +78,13 @@ bool explain_is_address(const char *text);
 void explain_pick(struct master *m, struct explain_pick *p);
 /* The member `requests`. */
 void explain_show_requests(struct json *j, const struct explain_pick *p);
+/* What was decided about it, and with what it came, in words. */
+void explain_say_then(struct sbuf *b, const struct trail_note *n);
+/* Was it let in?  False too when it did not come so far. */
+bool explain_then_allowed(const struct trail_note *n);
+/* In what x->hit differs from what was decided about x->of then, in words; ""
+ * when in nothing. */
+void explain_say_now(struct sbuf *b, const struct explain *x);
 /* What would do for them, or "". */
 void explain_advise_requests(struct sbuf *b, const struct explain_pick *p);
 

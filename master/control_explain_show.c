@@ -288,6 +288,10 @@ advise(const struct explain *x, struct sbuf *b)
 	    .subject = slice_of(x->sid[0] != '\0' ? x->sid : x->account),
 	};
 
+	if (x->of != NULL &&
+	    explain_then_allowed(x->of) != (x->hit.verdict == VERDICT_ALLOW))
+		sbuf_fmt(b, "The request was %s; by the list as it is now: ",
+			 explain_then_allowed(x->of) ? "let in" : "refused");
 	if (x->hit.verdict == VERDICT_ALLOW) {
 		advise_allowed(x, b);
 		return;
@@ -319,6 +323,23 @@ advise(const struct explain *x, struct sbuf *b)
 			    "for events 2000.");
 }
 
+/* Of a request: what was decided then, and what would be now. */
+static void
+show_then(const struct explain *x)
+{
+	char then[512] = "", now[512] = "";
+	struct sbuf b;
+
+	if (x->of != NULL) {
+		sbuf_init(&b, then, sizeof(then));
+		explain_say_then(&b, x->of);
+		sbuf_init(&b, now, sizeof(now));
+		explain_say_now(&b, x);
+	}
+	control_json_text(&x->c->json, "then", then);
+	control_json_text(&x->c->json, "now", now);
+}
+
 void
 explain_show(struct explain *x)
 {
@@ -331,6 +352,7 @@ explain_show(struct explain *x)
 	json_str(j, "verdict_text", verdict_text(x->hit.verdict));
 	control_json_text(j, "role", server_role_name(x->hit.role));
 	show_entry_number(j, "entry", x->hit.entry);
+	show_then(x);
 	explain_show_matches(x);
 	show_credential(x);
 	control_json_table(x->c);

@@ -62,22 +62,25 @@ explain_is_address(const char *text)
 
 /* --- looking ----------------------------------------------------------- */
 
+/* A long name was cut. */
+static bool
+is_front(struct slice who, struct slice account)
+{
+	return who.len > 0 && who.len <= account.len &&
+	       slice_ieq(who, (struct slice){account.p, who.len});
+}
+
 static bool
 picked(const struct explain_pick *p, const struct trail_note *n)
 {
-	struct slice who = trail_text(n->who, sizeof(n->who));
-	struct slice account;
-
 	if (p->address != NULL)
 		return slice_is(trail_text(n->address, sizeof(n->address)),
 				p->address);
 	if (p->account == NULL)
 		return n->boot == p->boot && n->number == p->number;
-	/* a long one was cut */
-	account = slice_of(p->account);
-	account.len = MIN(account.len, sizeof(n->who));
-	return (n->flags & TRAIL_ACCOUNT) != 0 && account.len > 0 &&
-	       slice_ieq(who, account);
+	return (n->flags & TRAIL_ACCOUNT) != 0 && n->whole == p->whole &&
+	       is_front(trail_text(n->who, sizeof(n->who)),
+			slice_of(p->account));
 }
 
 static bool
@@ -104,6 +107,8 @@ look(void *arg, const struct trail_note *n)
 void
 explain_pick(struct master *m, struct explain_pick *p)
 {
+	if (p->account != NULL)
+		p->whole = trail_hash(slice_of(p->account));
 	for (p->slot = 0; p->slot < m->relays; p->slot++) {
 		int fd = publish_trail(m->publish, p->slot);
 		int torn = fd < 0 ? 0 : trail_each(fd, look, p);
@@ -129,6 +134,135 @@ show_text(struct json *j, const char *key, const char *text, size_t size)
 		json_str(j, key, NULL);
 }
 
+static bool
+is_cut(const struct trail_note *n)
+{
+	struct slice who = trail_text(n->who, sizeof(n->who));
+
+	return (n->flags & TRAIL_ACCOUNT) != 0 && who.len == sizeof(n->who) &&
+	       trail_hash(who) != n->whole;
+}
+
+/* The account, with "..." where it is cut. */
+static void
+show_who(struct json *j, const struct trail_note *n)
+{
+	bool account = (n->flags & TRAIL_ACCOUNT) != 0;
+	char text[sizeof(n->who) + 4];
+
+	snprintf(text, sizeof(text), "%.*s%s", (int)sizeof(n->who), n->who,
+		 is_cut(n) ? "..." : "");
+	control_json_text(j, "account", account ? text : "");
+	json_bool(j, "account_cut", is_cut(n));
+	control_json_text(j, "detail", account ? "" : text);
+}
+
+static const char *
+role_of(const struct trail_note *n)
+{
+	return n->role < SERVER_ROLE_MAX
+		   ? server_role_name((enum server_role)n->role)
+		   : "";
+}
+
+static bool
+is_decided(const struct trail_note *n)
+{
+	return n->decided > 0 && n->decided <= 1 + VERDICT_NO_TABLE;
+}
+
+static enum verdict
+verdict_of(const struct trail_note *n)
+{
+	return (enum verdict)(n->decided - 1);
+}
+
+bool
+explain_then_allowed(const struct trail_note *n)
+{
+	return is_decided(n) && verdict_of(n) == VERDICT_ALLOW;
+}
+
+static void
+say_decision(struct sbuf *b, enum verdict v, uint32_t entry, const char *role,
+	     uint64_t generation)
+{
+	if (v == VERDICT_ALLOW)
+		sbuf_fmt(b, "let in by entry %u of generation %llu, role %s",
+			 entry, (unsigned long long)generation, role);
+	else if (entry != 0)
+		sbuf_fmt(b, "REFUSED: %s (entry %u of generation %llu)",
+			 verdict_text(v), entry,
+			 (unsigned long long)generation);
+	else
+		sbuf_fmt(b, "REFUSED: %s (generation %llu)", verdict_text(v),
+			 (unsigned long long)generation);
+}
+
+void
+explain_say_then(struct sbuf *b, const struct trail_note *n)
+{
+	const char *enctype = enctype_name(n->enctype);
+
+	if (is_decided(n))
+		say_decision(b, verdict_of(n), n->entry, role_of(n),
+			     n->generation);
+	else
+		sbuf_str(b, "not decided: it ended before");
+	sbuf_fmt(b, "; %s, channel %s", mech_name((enum auth_mech)n->mech),
+		 (n->flags & TRAIL_BOUND) != 0 ? "bound" : "not bound");
+	if (n->kvno != 0)
+		sbuf_fmt(b, "; kvno %u", n->kvno);
+	if (n->enctype != 0)
+		sbuf_fmt(b, "%s%s", n->kvno != 0 ? ", " : "; ",
+			 enctype != NULL && enctype[0] != '\0'
+			     ? enctype
+			     : "another encryption type");
+}
+
+void
+explain_say_now(struct sbuf *b, const struct explain *x)
+{
+	const struct table *t = publish_table_now(x->c->m->publish);
+	uint64_t generation = t == NULL ? 0 : table_generation(t);
+	const struct trail_note *n = x->of;
+
+	if (!is_decided(n) || verdict_of(n) != x->hit.verdict ||
+	    n->entry != x->hit.entry || n->role != x->hit.role) {
+		say_decision(b, x->hit.verdict, x->hit.entry,
+			     server_role_name(x->hit.role), generation);
+		sbuf_str(b, ", going by its last connection");
+	} else if (n->generation != generation) {
+		sbuf_fmt(b, "the same, by generation %llu",
+			 (unsigned long long)generation);
+	}
+}
+
+/* The decision, as it was. */
+static void
+show_decision(struct json *j, const struct trail_note *n)
+{
+	bool decided = is_decided(n);
+	char text[512];
+	struct sbuf b;
+
+	json_str(j, "verdict",
+		 decided ? explain_verdict_word(verdict_of(n)) : NULL);
+	sbuf_init(&b, text, sizeof(text));
+	if ((n->flags & TRAIL_ACCOUNT) != 0)
+		explain_say_then(&b, n);
+	control_json_text(j, "decided", text);
+	control_json_text(j, "role", role_of(n));
+	if (n->entry != 0)
+		json_u64(j, "entry", n->entry);
+	else
+		json_str(j, "entry", NULL);
+	json_u64(j, "generation", n->generation);
+	json_i64(j, "enctype", n->enctype);
+	json_str(j, "enctype_name", enctype_name(n->enctype));
+	json_u64(j, "kvno", n->kvno);
+}
+
 static void
 show_cause(struct json *j, const struct trail_note *n)
 {
@@ -144,7 +278,6 @@ static void
 show_request(struct json *j, const struct trail_note *n, unsigned slot)
 {
 	uint64_t now = clock_mono_ns();
-	bool account = (n->flags & TRAIL_ACCOUNT) != 0;
 	char id[48];
 
 	snprintf(id, sizeof(id), "%016llx-%llx", (unsigned long long)n->boot,
@@ -156,21 +289,10 @@ show_request(struct json *j, const struct trail_note *n, unsigned slot)
 	json_u64(j, "relay", slot);
 	show_text(j, "address", n->address, sizeof(n->address));
 	json_bool(j, "tls", (n->flags & TRAIL_TLS) != 0);
-	show_text(j, "account", account ? n->who : "",
-		  account ? sizeof(n->who) : 0);
-	show_text(j, "detail", account ? "" : n->who,
-		  account ? 0 : sizeof(n->who));
+	show_who(j, n);
 	json_str(j, "mech", mech_name((enum auth_mech)n->mech));
 	json_bool(j, "bound", (n->flags & TRAIL_BOUND) != 0);
-	control_json_text(j, "role",
-			  n->role < SERVER_ROLE_MAX
-			      ? server_role_name((enum server_role)n->role)
-			      : "");
-	if (n->entry != 0)
-		json_u64(j, "entry", n->entry);
-	else
-		json_str(j, "entry", NULL);
-	json_u64(j, "generation", n->generation);
+	show_decision(j, n);
 	json_u64(j, "status", n->status);
 	show_text(j, "end", n->end, sizeof(n->end));
 	show_cause(j, n);
@@ -193,8 +315,17 @@ void
 explain_advise_requests(struct sbuf *b, const struct explain_pick *p)
 {
 	for (size_t i = 0; i < p->n; i++) {
-		enum auth_cause cause = (enum auth_cause)p->hit[i].note.cause;
+		const struct trail_note *n = &p->hit[i].note;
+		enum auth_cause cause = (enum auth_cause)n->cause;
 
+		if (p->address == NULL && (n->flags & TRAIL_ACCOUNT) != 0) {
+			sbuf_str(b, "Then: ");
+			explain_say_then(b, n);
+			sbuf_str(b, ". What the list says of its account now "
+				    "cannot be told: the account is not "
+				    "remembered any more.");
+			return;
+		}
 		if (cause <= CAUSE_NONE || cause >= CAUSE_MAX)
 			continue;
 		sbuf_fmt(b, "The last that failed to authenticate: %s; %s.",

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "shm/base/log.h"
+#include "shm/trail.h"
 
 /* --- life -------------------------------------------------------------- */
 
@@ -396,6 +397,25 @@ seen_find(struct seen *s, struct slice text)
 		return a;
 	n = seen_only_named(s, text);
 	return n == NULL ? NULL : &n->a;
+}
+
+const struct seen_account *
+seen_noted(const struct seen *s, uint64_t whole, struct slice front)
+{
+	for (size_t i = 0; i < s->max; i++) {
+		const struct seen_account *a;
+		struct slice name;
+
+		if (s->slot[i] == NULL)
+			continue;
+		a = &s->slot[i]->a;
+		name = slice_of(a->account);
+		if (name.len >= front.len &&
+		    slice_ieq((struct slice){name.p, front.len}, front) &&
+		    trail_hash(name) == whole)
+			return a;
+	}
+	return NULL;
 }
 
 /* --- reports ----------------------------------------------------------- */

@@ -103,6 +103,10 @@ void seen_report(struct seen *s, const struct msg_seen *m, uint64_t real_ns,
 const struct seen_account *seen_find(struct seen *s, struct slice text);
 /* By principal or SID alone, at once whatever the number of accounts. */
 const struct seen_account *seen_subject(struct seen *s, struct slice text);
+/* By the trail_hash() of its principal and what is left of that, its front;
+ * looks at all of them. */
+const struct seen_account *seen_noted(const struct seen *s, uint64_t whole,
+				      struct slice front);
 size_t seen_count(const struct seen *s);
 /* Every account; fn must not report. */
 void seen_each(const struct seen *s,

@@ -15,13 +15,15 @@
 #include <unistd.h>
 
 #include "shm/base/fd.h"
+#include "shm/base/hash.h"
 #include "shm/base/log.h"
+#include "shm/identity.h"
 #include "shm/role.h"
 #include "shm/segment.h"
 
 #define TRAIL_MAGIC UINT64_C(0x6c69617274736d72) /* "rmstrail" */
 /* Changes with every change of the structs. */
-#define TRAIL_LAYOUT UINT64_C(0x747261696c000001)
+#define TRAIL_LAYOUT UINT64_C(0x747261696c000002)
 
 #define NOTE_WORDS (sizeof(struct trail_note) / 8)
 
@@ -78,6 +80,21 @@ trail_create(unsigned slot)
 		return fd;
 	fd_close(&fd);
 	return r;
+}
+
+uint64_t
+trail_hash(struct slice account)
+{
+	/* Known to all, so anybody could make two names of one hash; what that
+	 * is good for is to have the wrong account explained, and the part of
+	 * the name that a note holds is compared too. */
+	static const struct hash_key key = {UINT64_C(0x6c69617274736d72), 1};
+	char low[IDENTITY_PRINCIPAL_MAX];
+	size_t n = MIN(account.len, sizeof(low) - 1);
+
+	for (size_t i = 0; i < n; i++)
+		low[i] = ascii_lower(account.p[i]);
+	return hash_bytes(&key, low, n);
 }
 
 struct slice

@@ -47,17 +47,25 @@ struct trail_note {
 	uint64_t generation;   /* of the table that decided, 0 none */
 	uint32_t entry;	       /* that decided, 0 none */
 	uint32_t took_us;
-	uint16_t status; /* of the reply, 0 none */
-	uint8_t cause;	 /* enum auth_cause */
-	uint8_t mech;	 /* enum auth_mech */
-	uint8_t role;	 /* enum server_role */
-	uint8_t flags;	 /* TRAIL_* */
-	uint8_t unused[2];
-	char address[48]; /* of the client */
-	char end[24];	  /* name of reasons.def */
-	char op[32];	  /* SOAP operation */
-	char who[96];	  /* account; or the security library's words */
+	uint16_t status;  /* of the reply, 0 none */
+	uint8_t cause;	  /* enum auth_cause */
+	uint8_t mech;	  /* enum auth_mech */
+	uint8_t role;	  /* enum server_role */
+	uint8_t flags;	  /* TRAIL_* */
+	uint8_t decided;  /* 1 + enum verdict; 0: it did not come so far */
+	int8_t enctype;	  /* of the ticket, Kerberos number; 0 unknown */
+	uint32_t kvno;	  /* of the key that opened it; 0 unknown */
+	char end[20];	  /* name of reasons.def */
+	uint64_t whole;	  /* trail_hash() of the whole account */
+	char op[28];	  /* SOAP operation */
+	char address[45]; /* of the client */
+	char who[95];	  /* account; or the security library's words */
 };
+
+/* Of an account's name without regard to ASCII case, as master/seen.h compares
+ * them: the same in every process.  Bytes from IDENTITY_PRINCIPAL_MAX on do
+ * not count. */
+uint64_t trail_hash(struct slice account);
 
 /* --- the master -------------------------------------------------------- */
 /* An empty trail for that slot.  Descriptor (caller's) or -errno. */

@@ -390,6 +390,40 @@ def test_explain_of_a_request_that_was_relayed(own):
     assert request_id(reply) in text and "let in" in text
 
 
+def test_explain_of_a_request_by_a_list_that_is_no_more(own):
+    """What was decided then, and beside it what is different now."""
+    reply = call(own, "FCI")
+    told, request = explain_request(own, reply)
+    number, generation = told["entry"], request["generation"]
+    then = f"let in by entry {number} of generation {generation}, role fci; kerberos, channel "
+    assert told["then"].startswith(then) and told["now"] is None
+    assert "; kvno " in told["then"] and request["enctype_name"] in told["then"]
+    assert (request["verdict"], request["decided"]) == ("allow", told["then"])
+    assert request["kvno"] == told["seen"]["kvno"] > 0 and not request["account_cut"]
+    text = own.rmsctl("explain", request_id(reply)).stdout
+    assert "Then:        " + then in text and "\nNow:" not in text
+    own.rmsctl("servers", "add", "--role", "fci", "nobody$@LAB.TEST")
+    own.rmsctl("servers", "remove", "nobody$@LAB.TEST")
+    told, _ = explain_request(own, reply)
+    assert told["now"] == f"the same, by generation {told['table']['generation']}"
+    own.rmsctl("servers", "remove", FCI)
+    try:
+        told, request = explain_request(own, reply)
+        assert told["then"].startswith(then) and told["verdict"] == "no_match"
+        assert told["now"].startswith("REFUSED: no entry names ")
+        assert f"(generation {told['table']['generation']})" in told["now"]
+        assert told["advice"].startswith("The request was let in; ")
+        text = own.rmsctl("explain", request_id(reply)).stdout
+        assert text.index("\nThen:        " + then) < text.index("\nNow:         REFUSED")
+        refused = call(own, "FCI")
+    finally:
+        own.rmsctl("servers", "add", "--role", "fci", FCI)
+    told, request = explain_request(own, refused)
+    assert told["then"].startswith("REFUSED: no entry names ") and request["verdict"] == "no_match"
+    assert told["verdict"] == "allow" and told["now"].startswith("let in by entry ")
+    assert told["advice"].startswith("The request was refused; ")
+
+
 def test_explain_of_a_request_that_was_refused(own):
     reply = call(own, "STRANGER")
     told, request = explain_request(own, reply)

@@ -254,6 +254,31 @@ def test_names_that_only_look_alike(world):
     assert lab.cloud()["total"] == 0
 
 
+def test_explain_of_a_request_under_a_long_name(world):
+    """Notes of requests cut it, and two may be the same up to there."""
+    lab = world.lab
+    names = [f"CN={'c' * 50},OU={'u' * 40},O={o}" for o in ("One", "Two")]
+    pems = [world.root.issue(f"long-{o}", f"/O={o}/OU={'u' * 40}/CN={'c' * 50}")
+            for o in ("One", "Two")]
+    lab.rmsctl("servers", "add", "--role", "fci", "cert:" + names[0])
+    replies = []
+    with asking(world) as it:
+        for pem in pems:
+            with world.client(it, pem) as client:
+                replies.append(ask(client))
+    assert [r.status for r in replies] == [200, 403]
+    for name, reply, verdict in zip(names, replies, ("allow", "no_match")):
+        told = lab.rmsctl_json("explain", reply.get("X-RMS-Request-Id"))
+        assert (told["account"], told["verdict"], told["now"]) == (name, verdict, None)
+        assert (told["seen"]["account"], told["seen"]["mech"]) == (name, "cert")
+        [request] = told["requests"]
+        assert request["account"] == name[:95] + "..." and request["account_cut"]
+        # Those of the other are not its own.
+        [request] = lab.rmsctl_json("explain", name)["requests"]
+        assert request["request_id"] == reply.get("X-RMS-Request-Id")
+    lab.rmsctl("servers", "remove", "cert:" + names[0])
+
+
 def test_two_issuers_of_one_name(world):
     """An entry may name the issuer too."""
     lab = world.lab

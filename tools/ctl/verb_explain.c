@@ -30,6 +30,23 @@ line(struct ctl *c, const char *label, const char *text)
 	fputc('\n', c->out);
 }
 
+/* Of a request what was decided then, and now only what is different. */
+static void
+put_verdict(struct ctl *c, const json_t *r)
+{
+	char text[256];
+
+	line(c, "Then:", jget_str(r, "then"));
+	line(c, "Now:", jget_str(r, "now"));
+	if (jget_str(r, "then")[0] != '\0')
+		return;
+	snprintf(text, sizeof(text), "%s: %s",
+		 strcmp(jget_str(r, "verdict"), "allow") == 0 ? "let in"
+							      : "REFUSED",
+		 jget_str(r, "verdict_text"));
+	line(c, "Now:", text);
+}
+
 static void
 put_decision(struct ctl *c, const json_t *r)
 {
@@ -37,11 +54,7 @@ put_decision(struct ctl *c, const json_t *r)
 	char text[256];
 
 	line(c, "Account:", jget_str(r, "account"));
-	snprintf(text, sizeof(text), "%s: %s",
-		 strcmp(jget_str(r, "verdict"), "allow") == 0 ? "let in"
-							      : "REFUSED",
-		 jget_str(r, "verdict_text"));
-	line(c, "Now:", text);
+	put_verdict(c, r);
 	if (jget_u64(r, "entry") != 0) {
 		snprintf(text, sizeof(text), "entry %" PRIu64 "%s%s%s%s",
 			 jget_u64(r, "entry"),

@@ -155,6 +155,7 @@ authorize(struct client *c)
 	x->role = hit.role;
 	x->entry = hit.entry;
 	x->generation = gen;
+	x->decided = (uint8_t)(1 + hit.verdict);
 	str_cut(x->entry_name, sizeof(x->entry_name), hit.name);
 	stat_add(w->row,
 		 hit.verdict == VERDICT_ALLOW ? STAT_authz_allowed

@@ -80,6 +80,7 @@ struct exchange {
 	enum server_role role;
 	uint32_t entry;
 	uint64_t generation; /* of the table that decided */
+	uint8_t decided;     /* 1 + enum verdict; 0: not yet */
 	enum auth_cause auth_cause;
 	char auth_detail[96]; /* the security library's words, cut */
 	char entry_name[TABLE_NAME_MAX + 1];

@@ -13,6 +13,20 @@
 
 #include "shm/base/log.h"
 
+#define NOTE_ROOM(field) sizeof(((struct trail_note *)NULL)->field)
+
+/* Names of ours are never cut. */
+#define REASON(name, status, text, fault, retry) \
+	_Static_assert(sizeof(#name) - 1 <= NOTE_ROOM(end), "room for it");
+#include "worker/relay/reasons.def"
+#undef REASON
+#define SERVICE(ident, path, title, kind, ns)
+#define OP(kind, name) \
+	_Static_assert(sizeof(#name) - 1 <= NOTE_ROOM(op), "room for it");
+#include "worker/relay/services.def"
+#undef SERVICE
+#undef OP
+
 /* The rest of to is zero already. */
 static void
 note_text(char *to, size_t size, const char *from)
@@ -25,10 +39,16 @@ note_text(char *to, size_t size, const char *from)
 static void
 note_who(struct trail_note *n, const struct exchange *x)
 {
-	if (x->ident != NULL) {
-		n->flags |= TRAIL_ACCOUNT | (x->ident->bound ? TRAIL_BOUND : 0);
-		n->mech = (uint8_t)x->ident->mech;
-		note_text(n->who, sizeof(n->who), x->ident->principal);
+	const struct identity *id = x->ident;
+
+	if (id != NULL) {
+		n->flags |= TRAIL_ACCOUNT | (id->bound ? TRAIL_BOUND : 0);
+		n->mech = (uint8_t)id->mech;
+		n->kvno = id->kvno;
+		if (id->enctype >= INT8_MIN && id->enctype <= INT8_MAX)
+			n->enctype = (int8_t)id->enctype;
+		n->whole = trail_hash(slice_of(id->principal));
+		note_text(n->who, sizeof(n->who), id->principal);
 	} else if (x->auth_cause != CAUSE_NONE) {
 		note_text(n->who, sizeof(n->who), x->auth_detail);
 	}
@@ -48,6 +68,7 @@ note_request(struct relay *w, const struct client *c)
 	    .status = (uint16_t)x->status,
 	    .cause = (uint8_t)x->auth_cause,
 	    .role = (uint8_t)x->role,
+	    .decided = x->decided,
 	    .flags = c->wire.ssl != NULL ? TRAIL_TLS : 0,
 	};
 

@@ -575,6 +575,25 @@ test_explain(void **state)
 }
 
 static void
+test_explain_of_a_request(void **state)
+{
+	(void)state;
+	assert_int_equal(
+	    RUN("{\"ok\":true,\"about\":\"account\",\"account\":\"a@B\","
+		"\"verdict\":\"no_match\",\"verdict_text\":\"no entry\","
+		"\"then\":\"let in by entry 2\",\"now\":\"REFUSED: gone\","
+		"\"matches\":[],\"credential\":null,\"table\":null,"
+		"\"seen\":null,\"advice\":\"Add it.\"}",
+		"explain", "00ff-1"),
+	    CTL_OK);
+	assert_string_equal(out_text, "Account:     a@B\n"
+				      "Then:        let in by entry 2\n"
+				      "Now:         REFUSED: gone\n"
+				      "\nNo connection of it is known.\n"
+				      "\nWhat to do:  Add it.\n");
+}
+
+static void
 test_explain_of_an_account_that_came(void **state)
 {
 	(void)state;
@@ -1027,6 +1046,7 @@ main(void)
 	    cmocka_unit_test(test_events),
 	    cmocka_unit_test(test_events_follow_until_the_connector_closes),
 	    cmocka_unit_test(test_explain),
+	    cmocka_unit_test(test_explain_of_a_request),
 	    cmocka_unit_test(test_explain_of_an_account_that_came),
 	    cmocka_unit_test(test_explain_of_an_address),
 	    cmocka_unit_test(test_servers_seen),

@@ -12,6 +12,7 @@
 
 #include "master/seen.h"
 #include "shm/base/clock.h"
+#include "shm/trail.h"
 
 #define MINUTE (60 * NS_PER_S)
 
@@ -71,6 +72,36 @@ allowed_is_told_once(void **state)
 	assert_true(report(s, allowed("b$@R", true), 4).allowed);
 	seen_free(&s);
 	assert_null(s);
+}
+
+/* As a note of a request has it: the front of a name, and a hash of it all. */
+static void
+found_by_what_a_note_holds(void **state)
+{
+	static const char *const name[] = {"CN=front,O=One", "CN=front,O=Two",
+					   "cn=FRONT"};
+	struct seen *s = seen_new(10);
+	const struct seen_account *a;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		(void)report(s, allowed(name[i], true), i + 1);
+	for (size_t i = 0; i < 2; i++) {
+		a = seen_noted(s, trail_hash(slice_of(name[i])),
+			       SLICE_LIT("cn=front"));
+		assert_non_null(a);
+		assert_string_equal(a->account, name[i]);
+		assert_null(seen_noted(s, trail_hash(slice_of(name[i])),
+				       SLICE_LIT("CN=other")));
+	}
+	a = seen_noted(s, trail_hash(SLICE_LIT("cn=FRONT,o=one")),
+		       SLICE_LIT("CN=front,O=One"));
+	assert_non_null(a);
+	assert_string_equal(a->account, name[0]);
+	/* One that is not remembered is not one of a longer name. */
+	assert_null(
+	    seen_noted(s, trail_hash(slice_of(name[2])), slice_of(name[2])));
+	seen_free(&s);
 }
 
 static void
@@ -640,6 +671,7 @@ main(void)
 	    cmocka_unit_test(the_oldest_goes_first_in_the_next_life_too),
 	    cmocka_unit_test(of_two_records_of_an_account_the_later_counts),
 	    cmocka_unit_test(a_record_that_is_none_is_refused),
+	    cmocka_unit_test(found_by_what_a_note_holds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
