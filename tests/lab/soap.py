@@ -219,10 +219,14 @@ class Client:
     # -- sending --
 
     def head(self, method, path, fields=(), host=None):
-        """A request head as bytes; host=False leaves Host out."""
+        """A request head as bytes; host=False leaves Host out.  It has a
+        User-Agent, as other requests of the connection do: one that has
+        another would have to prove itself anew."""
         lines = [f"{method} {path} HTTP/1.1"]
         if host is not False:
             lines.append(f"Host: {host or self.authority}")
+        if not any(n.lower() == "user-agent" for n, _ in fields):
+            lines.append(f"User-Agent: {USER_AGENT}")
         lines += [f"{n}: {v}" for n, v in fields]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 

@@ -34,8 +34,8 @@ def _lab(module_lab, tmp_path_factory):
     users.write_text("".join(f"{a.replace(chr(92), ':')}:{p}\n" for a, p in PASSWORD.items()))
     users.chmod(0o600)
     made = module_lab(conf=f'ntlm = true\nntlm_user_file = "{users}"')
-    made.rmsctl("servers", "add", "--role", "exchange", EXCH)
-    made.rmsctl("servers", "add", "--role", "sharepoint", SHARE)
+    made.rmsctl("servers", "add", "--no-lookup", "--role", "exchange", EXCH)
+    made.rmsctl("servers", "add", "--no-lookup", "--role", "sharepoint", SHARE)
     return made
 
 

@@ -579,7 +579,9 @@ LENGTH = b"Content-Length: 5\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 HOST = b"Host: localhost\r\n"
 LINE = b"POST /_wmcs/licensing/license.asmx HTTP/1.1\r\n"
-END = b"Content-Type: text/xml\r\n\r\n"
+# As the connection's first request: another one would have to prove itself.
+AGENT = f"User-Agent: {soap.USER_AGENT}\r\n".encode()
+END = AGENT + b"Content-Type: text/xml\r\n\r\n"
 ZERO = b"0\r\n\r\n"
 
 
