@@ -32,6 +32,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import threading
 import time
 
@@ -41,6 +42,7 @@ import negotiate
 import ntlm as ntlm_client
 import pac_peers as p
 import soap
+from cert_peers import Authority, context
 from listener_peers import listener
 from procs import free_ports, port_lock, wait_until
 from relay_peers import ask, field, token
@@ -131,7 +133,7 @@ class World:
         self.forger = p.Forger(self._made("forger"))
         self.addresses, self.undos = itertools.count(1), []
         self.counters_before, self.last_line = {}, None
-        self.other = None
+        self.other, self.authorities = None, {}
         self._make_keytab()
         self._make_config()
 
@@ -238,6 +240,12 @@ class World:
                 self.other = kdc.start()
             kdc.kinit("exch01$", f"{self.dir}/other/cc")
         return f"{self.dir}/other/kdc/krb5.conf", f"FILE:{self.dir}/other/cc"
+
+    def authority(self, name="Servers Root"):
+        """Who issues clients' certificates."""
+        if name not in self.authorities:
+            self.authorities[name] = Authority(f"{self.dir}/pki-{len(self.authorities)}", name)
+        return self.authorities[name]
 
     def end(self):
         if self.other is not None:
@@ -629,6 +637,101 @@ def conflict(world):
     world.entry("fci", FORGED)
     world.entry("sharepoint", f"{DOMAIN}-1103")
     return world.ask(world.forged(IN_GROUP))
+
+
+# ---- the client's certificate ------------------------------------------------------------
+
+
+def _certified(world, pem, mode="ask", between=None, **directives):
+    """One request with this certificate (None: without) where servers have
+    theirs of world.authority(); between: a change after the handshake.  None when
+    the handshake fails."""
+    with listener(world.lab, "certs", tls=True, client_certificate=mode,
+                  client_ca=world.authority().pem, **directives) as it:
+        tls = context(world.lab.env["CONNECTOR_CA"], pem)
+        with it.client(context=tls, source=f"127.0.2.{next(world.addresses)}") as client:
+            try:
+                if between:
+                    assert ask(client).status in (200, 401)
+                    between(it)
+                return ask(client)
+            except (ssl.SSLError, ConnectionError, soap.BadReply):
+                return None
+
+
+def _handshake(what, cause, event=2000, **options):
+    """A row of a handshake that fails."""
+    return fault(what, None, event, cause, counter("auth_failed"),
+                 event_match=lambda e: f"({cause})" in e["reason"], **options)
+
+
+@_handshake("the client's certificate is of an issuer that is not in `client_ca`",
+            "cert-unknown-ca", section="Client's certificate")
+def cert_of_another(world):
+    return _certified(world, world.authority("Other Root").issue("other", "/CN=exch09"))
+
+
+@_handshake("the client's certificate has expired", "cert-expired")
+def cert_expired(world):
+    return _certified(world, world.authority().issue("expired", "/CN=exch09", end=-60))
+
+
+@_handshake("the client's certificate is one of a server (no clientAuth)", "cert-purpose")
+def cert_of_a_server(world):
+    return _certified(world, world.authority().issue("server", "/CN=exch09", "server"))
+
+
+def _list(world, **options):
+    path = f"{world.dir}/list.pem"
+    world.write(path, world.authority().crl(**options).encode())
+    return path
+
+
+@_handshake("the client's certificate is revoked", "cert-revoked")
+def cert_revoked(world):
+    pem = world.authority().issue("revoked", "/CN=exch09")
+    world.authority().revoke(pem)
+    return _certified(world, pem, client_crl=_list(world))
+
+
+@fault("it is revoked while the client is connected", 401, 2000, "cert-revoked")
+def cert_revoked_later(world):
+    pem = world.authority().issue("later", "/CN=exch08")
+    world.entry("exchange", "cert:CN=exch08")
+
+    def revoke(it):
+        world.authority().revoke(pem)
+        _list(world)
+        it.change()
+    return _certified(world, pem, between=revoke, client_crl=_list(world))
+
+
+@_handshake("the revocation list in `client_crl` is out of date", "cert-crl", 2141)
+def cert_list_is_old(world):
+    return _certified(world, world.authority().issue("listed", "/CN=exch09"),
+                      client_crl=_list(world, until=-60, start=-7200))
+
+
+@_handshake("the listener requires a certificate, and the client has none", "cert-missing")
+def cert_missing(world):
+    return _certified(world, None, "require")
+
+
+@fault("the listener requires one from a reload on, and the client is connected without", 401,
+       2000, "cert-missing")
+def cert_missing_later(world):
+    return _certified(world, None, between=lambda it: it.change(client_certificate="require"))
+
+
+@fault("the client's certificate names nobody (its subject is empty)", 401, 2000, "cert-name")
+def cert_without_a_name(world):
+    return _certified(world, world.authority().issue("empty", "/", raw=True))
+
+
+@fault("no entry names the certificate's subject", 403, 2001, "AUTH_DENIED",
+       explain("cert:CN=exch07"))
+def cert_not_on_the_list(world):
+    return _certified(world, world.authority().issue("unlisted", "/CN=exch07"))
 
 
 # ---- the keeper ------------------------------------------------------------------------------

@@ -53,7 +53,8 @@ def test_fault(world, row):
     if row.cause and row.cause.isupper():
         own_error(reply, row.status, row.cause)
     elif row.cause:
-        own_error(reply, row.status, "AUTH_FAILED")
+        if row.status:
+            own_error(reply, row.status, "AUTH_FAILED")
         assert f"({row.cause})" in event["reason"], event
     if row.says:
         says = row.says(world)
