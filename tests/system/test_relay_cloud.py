@@ -485,8 +485,17 @@ def rss(pid):
         return int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1]) << 10
 
 
-def test_client_that_does_not_read(small):
+@pytest.fixture
+def patient(small):
+    """The same with time for the stand-in to make a large reply."""
+    small.configure(cloud_reply_timeout_ms='"20s"', cloud_body_timeout_ms='"20s"')
+    yield small
+    small.configure(cloud_reply_timeout_ms='"700ms"', cloud_body_timeout_ms='"700ms"')
+
+
+def test_client_that_does_not_read(patient):
     """What it does not take stays with the cloud; then the time is over."""
+    small = patient
     size, clients, pid = 20 << 20, [], small.pid("relay")
     small.cloud(rules=[{"op": NAME, "reply_bytes": size}])
     before = rss(pid)
