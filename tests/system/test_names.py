@@ -21,9 +21,10 @@ DN = "DC=contoso,DC=test"
 
 @pytest.fixture(scope="module")
 def domain():
+    if os.geteuid() != 0:  # ports below 1024, namespaces, files of other owners
+        pytest.skip("an AD DC needs root")
     why = ad_lab.missing()
-    if why:
-        pytest.skip(why)
+    assert not why, why
     made = ad_lab.Ad(os.path.join(build_dir(), "system", "ad-names")).up()
     yield made
     problems = made.down()
