@@ -584,7 +584,7 @@ tls_name(SSL *ssl, const char *host)
 	if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1)
 		return 0;
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	if (SSL_set_tlsext_host_name(ssl, host) != 1 ||
+	if (SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)host) != 1 ||
 	    SSL_set1_host(ssl, host) != 1)
 		return -ENOMEM;
 	return 0;
