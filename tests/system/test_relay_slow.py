@@ -174,7 +174,7 @@ def cost(lab, server):
 
 def test_thousands_of_slow_ones(slow):
     """As many as descriptors allow, 10,000 at most: in their head, in their
-    handshake, in their body.  What an honest client's requests cost does not
+    handshake.  What an honest client's requests cost does not
     grow with them; time on a busy machine would tell little."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
