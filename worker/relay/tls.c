@@ -542,37 +542,32 @@ tls_client_ctx(struct relay *w, const char *pem, size_t len, const char *name,
 	return ctx;
 }
 
-int
+SSL_CTX *
 tls_cloud_ctx(struct relay *w, char *err, size_t err_size)
 {
 	SSL_CTX *ctx = tls_client_ctx(w, w->cloud_ca.pem, w->cloud_ca.len,
 				      "cloud_ca_file", err, err_size);
 
 	if (ctx == NULL)
-		return -EINVAL;
+		return NULL;
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, tls_on_verify);
 	SSL_CTX_set_session_cache_mode(
 	    ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
 	SSL_CTX_sess_set_new_cb(ctx, tls_on_session);
-	SSL_CTX_free(w->cloud_ctx);
-	w->cloud_ctx = ctx;
-	tls_cloud_forget();
-	return 0;
+	return ctx;
 }
 
-int
+SSL_CTX *
 tls_proxy_ctx(struct relay *w, char *err, size_t err_size)
 {
 	SSL_CTX *ctx = tls_client_ctx(w, w->proxy_ca.pem, w->proxy_ca.len,
 				      "proxy_ca_file", err, err_size);
 
 	if (ctx == NULL)
-		return -EINVAL;
+		return NULL;
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, tls_on_verify_proxy);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_free(w->proxy_ctx);
-	w->proxy_ctx = ctx;
-	return 0;
+	return ctx;
 }
 
 static int

@@ -36,10 +36,10 @@ size_t tls_binding(SSL *ssl, uint8_t out[TLS_BINDING_MAX]);
 size_t tls_binding_at(struct slice pem, size_t place,
 		      uint8_t out[TLS_BINDING_MAX]);
 
-/* Context towards the cloud from w->cloud_ca. */
-MUST_USE int tls_cloud_ctx(struct relay *w, char *err, size_t err_size);
-/* Context towards an https web proxy from w->proxy_ca. */
-MUST_USE int tls_proxy_ctx(struct relay *w, char *err, size_t err_size);
+/* A context towards the cloud from w->cloud_ca, or NULL with the reason. */
+MUST_USE SSL_CTX *tls_cloud_ctx(struct relay *w, char *err, size_t err_size);
+/* Likewise towards an https web proxy from w->proxy_ca. */
+MUST_USE SSL_CTX *tls_proxy_ctx(struct relay *w, char *err, size_t err_size);
 
 /* An SSL on x, with its BIO.  NULL without memory. */
 MUST_USE SSL *tls_new(SSL_CTX *ctx, struct wire *x, bool server);

@@ -9,6 +9,7 @@
 #include "worker/relay/way.h"
 
 #include <errno.h>
+#include <openssl/ssl.h>
 
 #include "shm/base/log.h"
 #include "worker/relay/relay.h"
@@ -126,50 +127,75 @@ way_on_addresses(struct relay *w)
 
 /* ---- configuration --------------------------------------------------- */
 
+/* What a configuration makes new, before any of it is in force. */
+struct way_next {
+	bool issuers; /* the pins may be other, too */
+	SSL_CTX *cloud, *proxy;
+};
+
 static int
-way_set_issuers(struct relay *w)
+way_prepare(struct relay *w, struct way_next *n)
 {
 	const char *pins = w->c->conf.cloud_issuers.s;
-	bool fresh = w->cloud_ca.fresh || strcmp(pins, w->cloud_issuers) != 0;
 	char err[256];
-	int r = 0;
 
+	*n = (struct way_next){0};
 	if (w->cloud_ca.pem == NULL || w->proxy_ca.pem == NULL) {
 		log_err("the master gave no issuers for the cloud");
 		return -EINVAL;
 	}
-	if (fresh)
-		r = tls_cloud_ctx(w, err, sizeof(err));
-	if (r == 0 && w->proxy_ca.fresh)
-		r = tls_proxy_ctx(w, err, sizeof(err));
-	if (r != 0) {
+	n->issuers = w->cloud_ca.fresh || strcmp(pins, w->cloud_issuers) != 0;
+	if (n->issuers)
+		n->cloud = tls_cloud_ctx(w, err, sizeof(err));
+	if ((!n->issuers || n->cloud != NULL) && w->proxy_ca.fresh)
+		n->proxy = tls_proxy_ctx(w, err, sizeof(err));
+	if ((n->issuers && n->cloud == NULL) ||
+	    (w->proxy_ca.fresh && n->proxy == NULL)) {
 		log_err("cloud: %s", err);
-		return r;
+		SSL_CTX_free(n->cloud);
+		return -EINVAL;
 	}
-	str_cut(w->cloud_issuers, sizeof(w->cloud_issuers), slice_of(pins));
-	if (fresh || w->proxy_ca.fresh)
+	return 0;
+}
+
+static void
+way_commit_issuers(struct relay *w, const struct way_next *n)
+{
+	if (n->cloud != NULL) {
+		SSL_CTX_free(w->cloud_ctx);
+		w->cloud_ctx = n->cloud;
+		tls_cloud_forget();
+	}
+	if (n->proxy != NULL) {
+		SSL_CTX_free(w->proxy_ctx);
+		w->proxy_ctx = n->proxy;
+	}
+	str_cut(w->cloud_issuers, sizeof(w->cloud_issuers),
+		slice_of(w->c->conf.cloud_issuers.s));
+	if (n->cloud != NULL || n->proxy != NULL)
 		way_new_epoch(w);
 	w->cloud_ca.fresh = w->proxy_ca.fresh = false;
-	return 0;
 }
 
 int
 way_set(struct relay *w)
 {
 	char before[sizeof(w->tenant_base)];
-	int r;
+	struct way_next next;
+	int r = way_prepare(w, &next);
 
-	r = way_set_issuers(w); /* the old state stays when it fails */
 	if (r != 0)
 		return r;
+	way_commit_issuers(w, &next);
 	memcpy(before, w->tenant_base, sizeof(before));
 	way_set_tenant(w);
-	r = conf_proxy_for(&w->c->conf, w->tenant_host, &w->want);
+	/* conf/check.c has found it well-formed, as the tenant */
+	BUG_ON(conf_proxy_for(&w->c->conf, w->tenant_host, &w->want) != 0);
 	if (strcmp(before, w->tenant_base) != 0) {
 		/* nothing of another tenant's, not even its way */
 		w->way = w->want;
 		way_new_epoch(w);
 		tls_cloud_forget();
 	}
-	return r;
+	return 0;
 }

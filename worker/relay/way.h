@@ -10,7 +10,8 @@
 
 struct relay;
 
-/* A new configuration.  0, or -errno after a line. */
+/* A new configuration.  0, or -errno after a line, with all of the old one
+ * still in force. */
 MUST_USE int way_set(struct relay *w);
 
 /*
