@@ -3,7 +3,7 @@
  *
  * Runs in: relay.
  * Trusts:  the cloud for how long to wait, up to a bound; other relays, by
- *          way of the cloud agent, for a pause at most.
+ *          way of the cloud agent, for half a minute in ten.
  * Touches: the channel to the cloud agent; events.
  * Failure: none: what cannot be told to others stays with this relay.
  */
@@ -15,7 +15,9 @@
 
 #define HEALTH_OPEN_MAX_MS UINT64_C(60000)
 #define HEALTH_BAD_MS	   UINT64_C(30000)
-#define HEALTH_DISTRUST_NS (60 * NS_PER_S)
+/* For how long, and how often, others are heeded without a look of our own. */
+#define HEALTH_HEED_NS	    (30 * NS_PER_S)
+#define HEALTH_HEED_EACH_NS (600 * NS_PER_S)
 
 /* ---- telling --------------------------------------------------------- */
 
@@ -46,6 +48,35 @@ health_event(struct relay *w, uint32_t id, const char *detail)
 	struct msg_event e = {.id = id, .detail = slice_of(detail)};
 
 	child_event(w->c, &e);
+}
+
+/* ---- what others say ------------------------------------------------- */
+
+/* Is a relay that says "wait" heeded now?  Only asked when it would make a
+ * difference: the first time begins the half minute. */
+static bool
+health_heeds(struct health *h, uint64_t now)
+{
+	if (now >= h->heed_again) {
+		h->heed_until = now + HEALTH_HEED_NS;
+		h->heed_again = now + HEALTH_HEED_EACH_NS;
+	}
+	return now < h->heed_until;
+}
+
+/* We saw the same as they: what they say next counts again. */
+static void
+health_heed_right(struct health *h)
+{
+	h->heed_again = 0;
+}
+
+/* We saw otherwise. */
+static void
+health_heed_wrong(struct health *h, uint64_t now)
+{
+	h->heed_until = now;
+	h->heed_again = now + HEALTH_HEED_EACH_NS;
 }
 
 /* ---- Retry-After ----------------------------------------------------- */
@@ -80,6 +111,9 @@ health_wait(struct client *c, int status, uint64_t s)
 
 	if (ms == 0)
 		return;
+	if (credential == 0)
+		/* one that is throttled bears out nothing of all */
+		health_heed_right(&w->health);
 	until = clock_boot_ns() + ms * NS_PER_MS;
 	if (until <= *wait)
 		return;
@@ -93,22 +127,32 @@ health_wait(struct client *c, int status, uint64_t s)
 	health_tell(w, CLOUD_WAIT, credential, ms, NULL);
 }
 
-/* Until when the credential's requests wait; of all relays. */
+/* The later of the wait for all and of that for the credential. */
 static uint64_t
-health_wait_until(struct relay *w, uint32_t credential)
+health_later(uint64_t all, const uint64_t *wait, const uint32_t *whose,
+	     uint32_t credential)
 {
-	const struct token_health *others = &w->tv->health;
-	uint64_t until = MAX(w->health.wait_all, others->wait_all);
+	for (size_t i = 0; i < TOKEN_CREDS_MAX && credential != 0; i++)
+		if (whose[i] == credential)
+			all = MAX(all, wait[i]);
+	return all;
+}
 
-	for (size_t i = 0; i < TOKEN_CREDS_MAX && credential != 0; i++) {
-		if (w->health.wait_cred[i] == credential)
-			until = MAX(until, w->health.wait[i]);
-		if (others->wait_cred[i] == credential)
-			until = MAX(until, others->wait[i]);
-	}
-	return MIN(until, clock_boot_ns() +
-			      (uint64_t)w->c->conf.cloud_retry_after_max_ms *
-				  NS_PER_MS);
+/* Until when the credential's requests wait; past: not at all. */
+static uint64_t
+health_wait_until(struct relay *w, uint32_t credential, uint64_t now)
+{
+	const struct token_health *t = &w->tv->health;
+	struct health *h = &w->health;
+	uint64_t until =
+	    health_later(h->wait_all, h->wait, h->wait_cred, credential);
+	uint64_t others =
+	    health_later(t->wait_all, t->wait, t->wait_cred, credential);
+
+	if (until <= now && others > now && health_heeds(h, now))
+		until = MIN(others, h->heed_until);
+	return MIN(until, now + (uint64_t)w->c->conf.cloud_retry_after_max_ms *
+				    NS_PER_MS);
 }
 
 /* ---- the circuit ----------------------------------------------------- */
@@ -145,6 +189,7 @@ health_open_own(struct relay *w)
 	ms = MIN(ms, HEALTH_OPEN_MAX_MS);
 	h->opens++;
 	h->adopted = false;
+	health_heed_right(h);
 	health_open(w, clock_boot_ns() + ms * NS_PER_MS);
 	snprintf(text, sizeof(text),
 		 "%u requests in a row failed, the last with %s; none is "
@@ -162,12 +207,11 @@ health_adopt(struct relay *w, uint64_t now)
 	struct health *h = &w->health;
 
 	if (h->state != HEALTH_CLOSED || others->down_until <= now ||
-	    others->down_since <= h->last_ok || now < h->distrust)
+	    others->down_since <= h->last_ok || !health_heeds(h, now))
 		return;
 	h->adopted = true;
 	snprintf(h->why, sizeof(h->why), "what another relay saw");
-	health_open(
-	    w, MIN(others->down_until, now + HEALTH_OPEN_MAX_MS * NS_PER_MS));
+	health_open(w, MIN(others->down_until, h->heed_until));
 	log_warn("the circuit is open: another relay's requests fail");
 }
 
@@ -206,7 +250,7 @@ health_admit(struct client *c)
 	struct relay *w = c->w;
 	struct health *h = &w->health;
 	uint64_t now = clock_boot_ns();
-	uint64_t until = health_wait_until(w, c->x->credential);
+	uint64_t until = health_wait_until(w, c->x->credential, now);
 
 	if (until > now) {
 		c->x->retry_after_s = health_left_s(until, now);
@@ -233,7 +277,7 @@ health_reply(struct client *c, const struct http_reply *r)
 	c->x->probe = false;
 	if (h->state != HEALTH_CLOSED) {
 		if (h->adopted)
-			h->distrust = h->last_ok + HEALTH_DISTRUST_NS;
+			health_heed_wrong(h, h->last_ok);
 		health_close(w);
 		health_event(w, 1131, c->x->upstream_addr);
 		health_tell(w, CLOUD_UP, 0, 0, NULL);
@@ -283,6 +327,7 @@ health_reset(struct relay *w)
 	health_close(w);
 	w->health.failures = 0;
 	w->health.last_ok = clock_boot_ns();
+	w->health.heed_again = 0;
 }
 
 /* ---- addresses ------------------------------------------------------- */

@@ -6,19 +6,24 @@
  * segment, which the cloud agent writes from what relays report:
  *
  *	wait	429 and 503 with Retry-After: no request for the credential
- *(429) or for all (503) until then. circuit	CLOSED: requests go.  After
- *cloud_breaker_failures failures in a row (no connection, no TLS, no reply;
- *never a reply, whatever its status) OPEN: refused at once, for
+ *		(429) or for all (503) until then.
+ *	circuit	CLOSED: requests go.  After cloud_breaker_failures failures in
+ *		a row (no connection, no TLS, no reply; never a reply,
+ *		whatever its status) OPEN: refused at once, for
  *		cloud_breaker_ms, twice as long each time up to a minute.
  *		Then HALF: one request tries; its outcome closes or opens.
  *	bad	addresses that took no connection lately are tried last.
  *
- * Another relay's report can make this one wait and try, no more: its open
- * circuit counts only while nothing has succeeded here since, and once a try
- * of our own has shown it to be wrong, such reports are not believed for a
- * minute.  So a relay in the wrong hands costs the others no more than a
- * pause, and that once a minute; the agent bounds its words in length and
- * number.
+ * Others' reports spare a relay the finding out, and are never the last word:
+ * what they make it wait, by Retry-After and circuit together and however
+ * they are spread, is over half a minute after the first one.  Then it asks
+ * the cloud itself, and goes by what it is told.  A 503 with Retry-After, or
+ * its own circuit open, says that others were right: they are heeded again.
+ * Else not before ten minutes after that first one, or after a try that
+ * showed their circuit to be wrong.  An open circuit of others does not count
+ * at all when there was a reply here since.  So a relay in the wrong hands
+ * costs the others half a minute in ten; the agent bounds its words in length
+ * and number.
  */
 #ifndef RMS_HEALTH_H
 #define RMS_HEALTH_H
@@ -40,10 +45,11 @@ struct health {
 	bool adopted; /* the circuit was opened by another's report */
 	bool probing; /* HALF: the one request is under way */
 	unsigned failures;
-	unsigned opens;	   /* in a row: each pause twice the last */
-	uint64_t until;	   /* OPEN: its end; CLOCK_BOOTTIME ns, as all here */
-	uint64_t last_ok;  /* a reply came */
-	uint64_t distrust; /* until then nobody else's circuit counts */
+	unsigned opens;	     /* in a row: each pause twice the last */
+	uint64_t until;	     /* OPEN: its end; CLOCK_BOOTTIME ns, as all here */
+	uint64_t last_ok;    /* a reply came */
+	uint64_t heed_until; /* others' reports count until then */
+	uint64_t heed_again; /* and anew from then on */
 	uint64_t wait_all, wait[TOKEN_CREDS_MAX];
 	uint32_t wait_cred[TOKEN_CREDS_MAX]; /* whose */
 	uint64_t bad_serial;		     /* of the addresses below */
