@@ -33,6 +33,7 @@
 #include "worker/child.h"
 
 #define CLOUD_NAME   "cloud.test"
+#define PROXY_NAME   "proxy.test"
 #define ROUNDS_MAX   10000
 #define END_BYTES    (64U << 20)
 #define CLIENT_TOKEN "bm90IGEgcmVhbCB0b2tlbg=="
@@ -45,7 +46,9 @@ static struct {
 	int master, keeper, cloud;
 	EVP_PKEY *key; /* of the listener, which the keeper has */
 	SSL_CTX *server, *client;
-	char *ca_pem, *cert_pem;
+	char *ca_pem, *other_pem, *cert_pem;
+	struct pub *token;
+	uint32_t sets;
 	uint8_t packet[IPC_BODY_MAX + sizeof(struct ipc_head)];
 	uint8_t body[IPC_BODY_MAX];
 } p;
@@ -94,7 +97,8 @@ new_cert(EVP_PKEY *key, const char *cn, X509 *ca, EVP_PKEY *ca_key)
 		add_ext(c, c, NID_basic_constraints, "critical,CA:TRUE");
 		add_ext(c, c, NID_key_usage, "critical,keyCertSign,cRLSign");
 	} else {
-		add_ext(c, ca, NID_subject_alt_name, "DNS:" CLOUD_NAME);
+		add_ext(c, ca, NID_subject_alt_name,
+			"DNS:" CLOUD_NAME ",DNS:" PROXY_NAME);
 	}
 	VIRT_NEED(X509_sign(c, ca_key, EVP_sha256()) > 0);
 	return c;
@@ -120,10 +124,12 @@ make_certificates(void)
 {
 	EVP_PKEY *ca_key = new_key();
 	X509 *ca = new_cert(ca_key, "virtual CA", NULL, ca_key), *c;
+	X509 *other = new_cert(ca_key, "another CA", NULL, ca_key);
 
 	p.key = new_key();
 	c = new_cert(p.key, CLOUD_NAME, ca, ca_key);
 	p.ca_pem = pem_of(ca);
+	p.other_pem = pem_of(other);
 	p.cert_pem = pem_of(c);
 	p.server = SSL_CTX_new(TLS_server_method());
 	p.client = SSL_CTX_new(TLS_client_method());
@@ -136,6 +142,7 @@ make_certificates(void)
 				       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	X509_free(c);
 	X509_free(ca);
+	X509_free(other);
 	EVP_PKEY_free(ca_key);
 }
 
@@ -188,26 +195,36 @@ tell_table(void)
 }
 
 static void
+token_init(struct token_value *t)
+{
+	t->slot[0] = (struct token_slot){.credential = 1,
+					 .state = TOKEN_OK,
+					 .serial = 1,
+					 .expires = UINT64_MAX,
+					 .len = 7};
+	memcpy(t->slot[0].bytes, "a-token", 7);
+	t->naddr = 1;
+	t->addr_serial = 1;
+	t->addr[0] = (struct token_addr){.family = 4, .bytes = {192, 0, 2, 2}};
+	snprintf(t->host, sizeof(t->host), CLOUD_NAME);
+}
+
+static void
 tell_token(void)
 {
-	static struct token_value t;
+	int fd = pub_create("token", sizeof(world.token), TOKEN_LAYOUT);
 	const char *why = "";
-	int fd = pub_create("token", sizeof(t), TOKEN_LAYOUT);
-	struct pub *pub = pub_map(fd, sizeof(t), TOKEN_LAYOUT, true, &why);
 
-	VIRT_NEED(pub != NULL);
-	t.slot[0] = (struct token_slot){.credential = 1,
-					.state = TOKEN_OK,
-					.serial = 1,
-					.expires = UINT64_MAX,
-					.len = 7};
-	memcpy(t.slot[0].bytes, "a-token", 7);
-	t.naddr = 1;
-	t.addr_serial = 1;
-	t.addr[0] = (struct token_addr){.family = 4, .bytes = {192, 0, 2, 2}};
-	snprintf(t.host, sizeof(t.host), CLOUD_NAME);
-	pub_write(pub, &t);
+	p.token = pub_map(fd, sizeof(world.token), TOKEN_LAYOUT, true, &why);
+	VIRT_NEED(p.token != NULL);
+	pub_write(p.token, &world.token);
 	tell_segment(SEGMENT_TOKEN, fd);
+}
+
+void
+world_token(void)
+{
+	pub_write(p.token, &world.token);
 }
 
 static void
@@ -254,13 +271,15 @@ tell_cert(uint32_t index)
 }
 
 static void
-tell_ca(void)
+tell_ca(enum ipc_type type, enum world_ca which)
 {
-	int fd = fd_memfd_sealed("ca", p.ca_pem, strlen(p.ca_pem));
+	const char *pem = which == CA_OURS    ? p.ca_pem
+			  : which == CA_OTHER ? p.other_pem
+					      : "no certificate";
+	int fd = fd_memfd_sealed("ca", pem, strlen(pem));
 
 	VIRT_NEED(fd >= 0);
-	tell(IPC_CLOUD_CA, NULL, 0, fd);
-	tell(IPC_PROXY_CA, NULL, 0, fd);
+	tell(type, NULL, 0, fd);
 	close(fd);
 }
 
@@ -278,20 +297,30 @@ tell_keeper(void)
 }
 
 static void
-tell_set(void)
+tell_set(bool first, enum world_ca cloud, enum world_ca proxy)
 {
-	struct msg_set m = {.number = 1};
+	struct msg_set m = {.number = ++p.sets};
 	size_t len =
 	    conf_view_pack(&world.conf, ROLE_RELAY, p.body, sizeof(p.body));
 
 	VIRT_NEED(len > 0);
 	tell(IPC_CONF_VIEW, p.body, len, -1);
-	tell_ca();
+	tell_ca(IPC_CLOUD_CA, cloud);
+	tell_ca(IPC_PROXY_CA, proxy);
 	tell_cert(1);
-	tell_listener(0, "plain");
-	tell_listener(1, "tls");
+	if (first) {
+		tell_listener(0, "plain");
+		tell_listener(1, "tls");
+	}
 	len = msg_set_pack(&m, p.body, sizeof(p.body));
 	tell(IPC_CONF_DONE, p.body, len, -1);
+}
+
+void
+world_reload(enum world_ca cloud, enum world_ca proxy)
+{
+	tell_set(false, cloud, proxy);
+	world_run();
 }
 
 void
@@ -314,6 +343,7 @@ world_init(void)
 	world.conf.role_credential[SERVER_EXCHANGE] = 1;
 	snprintf(world.principal, sizeof(world.principal), "EXCH01$@LAB.TEST");
 	world.listed = true;
+	token_init(&world.token);
 }
 
 void
@@ -337,7 +367,7 @@ world_up(void)
 	tell_tickets();
 	tell_trail();
 	tell_keeper();
-	tell_set();
+	tell_set(true, CA_OURS, CA_OURS);
 	virt_start(relay_main, 2, argv);
 	world_run();
 	VIRT_NEED(world.ready == 1 && !virt_ended(), "it did not get ready");
@@ -370,8 +400,10 @@ hear_master(void)
 
 	if (!hear(p.master, ROLE_MASTER, &m))
 		return false;
-	if (m.type == IPC_READY || m.type == IPC_REFUSED)
+	if (m.type == IPC_READY)
 		world.ready++;
+	if (m.type == IPC_REFUSED)
+		world.refused++;
 	if (m.type == IPC_EVENT && msg_event_unpack(&e, m.body, m.len) == 0)
 		note_event(e.id);
 	return true;
@@ -477,6 +509,15 @@ uint64_t
 world_stat(enum stat_id id)
 {
 	return stat_get(world.row, id);
+}
+
+bool
+world_had_event(unsigned id)
+{
+	for (size_t i = 0; i < ARRAY_LEN(world.events); i++)
+		if (world.events[i] == id)
+			return true;
+	return false;
 }
 
 void
@@ -672,6 +713,7 @@ void
 end_close(struct end *e)
 {
 	SSL_free(e->ssl);
+	SSL_free(e->outer);
 	close(e->fd);
 	free(e->got);
 	*e = (struct end){.fd = -1};
@@ -682,14 +724,41 @@ end_close(struct end *e)
  */
 
 bool
-cloud_accept(struct end *e)
+proxy_accept(struct end *e)
 {
 	int fd = accept4(p.cloud, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0)
 		return false;
-	end_init(e, fd, p.server);
+	end_init(e, fd, NULL);
+	return true;
+}
+
+void
+end_become_tls(struct end *e)
+{
+	BIO *b = NULL;
+
+	e->outer = e->ssl;
+	e->ssl = SSL_new(p.server);
+	VIRT_NEED(e->ssl != NULL);
+	if (e->outer != NULL) {
+		b = BIO_new(BIO_f_ssl());
+		VIRT_NEED(b != NULL);
+		BIO_set_ssl(b, e->outer, BIO_NOCLOSE);
+		SSL_set_bio(e->ssl, b, b);
+	} else {
+		VIRT_NEED(SSL_set_fd(e->ssl, e->fd) == 1);
+	}
 	SSL_set_accept_state(e->ssl);
+}
+
+bool
+cloud_accept(struct end *e)
+{
+	if (!proxy_accept(e))
+		return false;
+	end_become_tls(e);
 	return true;
 }
 

@@ -15,13 +15,15 @@
 #include "conf/conf.h"
 #include "shm/identity.h"
 #include "shm/stats.h"
+#include "shm/token.h"
 #include "tests/virtual/virt.h"
 
 /* A connection as the script has it. */
 struct end {
 	int fd;
-	SSL *ssl;  /* NULL: plain */
-	char *got; /* what came, with a NUL behind it */
+	SSL *ssl;   /* NULL: plain */
+	SSL *outer; /* what carries it: an https proxy's; NULL: nothing */
+	char *got;  /* what came, with a NUL behind it */
 	size_t len;
 	bool eof; /* the relay closed or half closed it */
 	bool reset;
@@ -37,10 +39,11 @@ struct world {
 	char principal[IDENTITY_PRINCIPAL_MAX];
 	bool listed; /* it is in the table */
 	enum keeper_mode keeper;
-	struct stats_row *row; /* the relay's counters */
-	unsigned steps, signs; /* AUTH_STEP and SIGN that came */
-	unsigned events[8];    /* the last numbers of events, newest first */
-	unsigned ready;	       /* READY and REFUSED that came */
+	struct stats_row *row;	  /* the relay's counters */
+	unsigned steps, signs;	  /* AUTH_STEP and SIGN that came */
+	unsigned events[8];	  /* the last numbers of events, newest first */
+	unsigned ready, refused;  /* READY and REFUSED that came */
+	struct token_value token; /* for world_token() */
 };
 extern struct world world;
 
@@ -48,10 +51,18 @@ extern struct world world;
  * token, an address of the cloud. */
 void world_init(void);
 void world_up(void);
+/* The cloud agent publishes world.token, and says so. */
+void world_token(void);
+/* A reload: world.conf, and what vouches for cloud and proxy: our CA, another
+ * one, or a text that is none. */
+enum world_ca { CA_OURS, CA_OTHER, CA_NONE };
+void world_reload(enum world_ca cloud, enum world_ca proxy);
 void world_run(void);
 /* The same while time passes. */
 void world_advance(uint64_t ms);
 uint64_t world_stat(enum stat_id id);
+/* Is it one of world.events? */
+bool world_had_event(unsigned id);
 /* Has a timer that fires after `ms` fired only now?  Advances to one
  * millisecond before and to it; fails when done() is true too early or not
  * then (a heartbeat's width of slack). */
@@ -75,6 +86,11 @@ bool end_has(const struct end *e, const char *text);
 
 /* The next connection of the relay to the cloud; false when there is none. */
 bool cloud_accept(struct end *e);
+/* The same, plain: it is a web proxy's. */
+bool proxy_accept(struct end *e);
+/* From now on it is TLS, this end the server: within what TLS there is, when
+ * the way through an https proxy is open. */
+void end_become_tls(struct end *e);
 /* With its handshake, and until a whole request (by Content-Length) came. */
 void cloud_serve(struct end *e);
 bool cloud_request_is_whole(const struct end *e);

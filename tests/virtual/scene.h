@@ -1,0 +1,52 @@
+/*
+ * scene: what the scripted tests of a relay begin with and say often.
+ */
+#ifndef RMS_SCENE_H
+#define RMS_SCENE_H
+
+#include "tests/virtual/world.h"
+
+/* A cmocka test that is one scenario; the function must be defined behind. */
+#define SCENARIO(name)                                                       \
+	static void name##_in(void *arg);                                    \
+	static void name(void **state)                                       \
+	{                                                                    \
+		(void)state;                                                 \
+		assert_int_equal(virt_scenario(name##_in, NULL), VIRT_GOOD); \
+	}                                                                    \
+	static void name##_in(void *arg __attribute__((unused)))
+
+#define BODY  "<a>some body of a request</a>"
+#define REPLY "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+/* A relay with the defaults, ready. */
+void scene_up(void);
+/* Sends the usual request. */
+void scene_ask(struct end *c);
+/* One request from a client that is there to its reply; the cloud's end of a
+ * new connection. */
+void scene_exchange(struct end *c, struct end *cloud);
+/* One through whatever connection to the cloud there is. */
+void scene_exchange_again(struct end *c, struct end *cloud);
+/* The client gets this text, or with NULL the end of its connection, in so
+ * many milliseconds, not sooner and not later. */
+void scene_expect(struct end *c, int64_t ms, const char *text);
+/* The body of a reply in chunks, whatever its pieces; "" when it has no end. */
+const char *scene_unchunked(const struct end *e);
+/* Did the client get a body with an end, by its framing? */
+bool scene_is_whole(const struct end *e);
+
+/*
+ * fn(n) in a scenario of its own for n = 1, 1 + by, 1 + 2 * by and so on, until
+ * one calls virt_over().  The last n, or 0 when one went wrong, which is said
+ * with `what`.
+ */
+unsigned scene_series(void (*fn)(unsigned n), unsigned by, const char *what);
+/*
+ * `by` of a series over allocations.  All of them take minutes; a step of a
+ * prime, by default, picks some, others than before when a line of code was
+ * added.  VIRT_STEP in the environment is another one.
+ */
+unsigned scene_step(void);
+
+#endif
