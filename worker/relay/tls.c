@@ -276,6 +276,8 @@ tls_on_ticket(SSL *ssl, unsigned char name[16], unsigned char *iv,
 
 /* ---- server side ----------------------------------------------------- */
 
+/* RFC 7301 3.2: who names protocols and not ours hears no_application_protocol,
+ * instead of HTTP/1.1 in a connection that it takes for another. */
 static int
 tls_on_alpn(SSL *ssl UNUSED, const unsigned char **out, unsigned char *outlen,
 	    const unsigned char *in, unsigned inlen, void *arg UNUSED)
@@ -284,7 +286,7 @@ tls_on_alpn(SSL *ssl UNUSED, const unsigned char **out, unsigned char *outlen,
 
 	if (SSL_select_next_proto(&pick, outlen, tls_alpn, sizeof(tls_alpn) - 1,
 				  in, inlen) != OPENSSL_NPN_NEGOTIATED)
-		return SSL_TLSEXT_ERR_NOACK;
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	*out = pick;
 	return SSL_TLSEXT_ERR_OK;
 }
