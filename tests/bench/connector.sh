@@ -84,6 +84,7 @@ cloud_addresses = "$BENCH_UP_ADDR"
 cloud_idle_timeout_ms = "1h"
 idle_timeout_ms = "1h"
 watchdog_ms = "10m"
+connection_auth = true
 $log
 ${BENCH_TUNE:-}
 listener tls {

@@ -8,6 +8,10 @@ module_lab    function for the fixtures of one module, as private_lab; each
               test uses what it made through using()
 cloud_lab     a lab without connector: KDC, CA and stand-in
 
+The clients of most tests connect directly, so these labs have connection_auth
+on (a test need not send a ticket with each request); direct=False leaves the
+connector as it is by default.
+
 After each test every lab in use is looked at: a process that ended, events
 that tell of a crash, or something that the stand-in objects to, fail the test
 unless it said that it expects them (lab.expected)."""
@@ -191,10 +195,12 @@ class TestLab(Lab):
                            ca=self.env["CONNECTOR_CA"], **options)
 
 
-def make_lab(name, **options):
+def make_lab(name, direct=True, **options):
     # One directory for each of pytest-xdist's processes.
     lab = TestLab(os.path.join(build_dir(), "system", os.environ.get("PYTEST_XDIST_WORKER", ""),
                                name))
+    if direct:
+        options["conf"] = "connection_auth = true\n" + options.get("conf", "")
     try:
         lab.up(**options)
     except LabError as error:

@@ -283,12 +283,26 @@ def test_connection_auth_of_one_listener(own, tls):
         assert ask(server).status == 200
         it.change(connection_auth=False)
         challenge(ask(server))
+        # Its own word counts whatever the node's is.
+        own.configure(connection_auth="false")
+        try:
+            assert ask(server, ticket(own)).status == 200
+            challenge(ask(server))
+            it.change(connection_auth=True)
+            assert ask(server, ticket(own)).status == 200 == ask(server).status
+            challenge(ask(other))
+            it.change(connection_auth="node")
+            challenge(ask(server))
+        finally:
+            own.configure(connection_auth="true")
+        assert ask(server, ticket(own)).status == 200 == ask(server).status
 
 
 # ---- bad input -------------------------------------------------------------------
 
 @pytest.mark.parametrize("changes, says", [
     ({"channel_binding": "maybe"}, "write allow, off or require"),
+    ({"connection_auth": "perhaps"}, "write node, true or false"),
     ({"channel_binding_certificates": "/nonexistent/pem"}, "no such file"),
     ({"channel_binding_certificates": "{empty}"}, "no certificate in it"),
     ({"channel_binding_certificates": "{junk}"}, "no certificate in it"),

@@ -1,5 +1,6 @@
 """NTLM, from the clients' side: who comes in, and that an account stays with
-the one connection that it proved itself on.
+the one connection that it proved itself on where connection_auth is on, and
+with none by default.
 
 The accounts are in a file of the connector; those of a domain are in
 test_ntlm_domain.py."""
@@ -17,6 +18,7 @@ import sharing_proxy
 import soap
 from conftest import using
 from keeper_peers import NTLMSSP
+from nginx_peers import Nginx
 from relay_peers import ask, field, own_error, ticket
 
 EXCH, EXCH_PASSWORD = "CONTOSO\\exch01$", "Geheim-1"
@@ -28,20 +30,35 @@ BOTH = [False, True]
 VIA = ("Via", "1.1 proxy.lab.test")
 
 
-@pytest.fixture(scope="module")
-def _lab(module_lab, tmp_path_factory):
+def make(module_lab, tmp_path_factory, **options):
     users = tmp_path_factory.mktemp("ntlm") / "users"
     users.write_text("".join(f"{a.replace(chr(92), ':')}:{p}\n" for a, p in PASSWORD.items()))
     users.chmod(0o600)
-    made = module_lab(conf=f'ntlm = true\nntlm_user_file = "{users}"')
+    made = module_lab(conf=f'ntlm = true\nntlm_user_file = "{users}"', **options)
     made.rmsctl("servers", "add", "--no-lookup", "--role", "exchange", EXCH)
     made.rmsctl("servers", "add", "--no-lookup", "--role", "sharepoint", SHARE)
     return made
 
 
+@pytest.fixture(scope="module")
+def _lab(module_lab, tmp_path_factory):
+    return make(module_lab, tmp_path_factory)
+
+
 @pytest.fixture
 def lab(_lab):
     yield from using(_lab)
+
+
+@pytest.fixture(scope="module")
+def _by_default(module_lab, tmp_path_factory):
+    return make(module_lab, tmp_path_factory, direct=False, workers=1)
+
+
+@pytest.fixture
+def by_default(_by_default):
+    """A lab in which no account stays with a connection."""
+    yield from using(_by_default)
 
 
 def log_on(client, account=EXCH, password=None, scheme="NTLM", spnego=False, fields=(),
@@ -218,15 +235,27 @@ def test_a_half_done_handshake_is_dropped_by_another_scheme(lab):
         asked(ask(client), "Negotiate", "NTLM")
 
 
-def test_without_connection_auth_each_request_logs_on(lab):
-    lab.configure(connection_auth="false")
-    try:
-        with lab.client() as client:
-            let_in(lab, log_on(client))
+@pytest.mark.parametrize("tls", BOTH, ids=["http", "https"])
+@pytest.mark.parametrize("scheme, spnego", SCHEMES, ids=NAMES)
+def test_by_default_each_request_logs_on(by_default, scheme, spnego, tls):
+    """And is told so: a client of NTLM takes it otherwise (MS-N2HT 3.2.5)."""
+    with by_default.client(tls=tls) as client:
+        for account, role in ((EXCH, "exchange"), (SHARE, "sharepoint"), (EXCH, "exchange")):
+            reply = log_on(client, account, scheme=scheme, spnego=spnego)
+            let_in(by_default, reply, account, role)
+            assert reply.get("Persistent-Auth") == "false"
             asked(ask(client), "Negotiate", "NTLM")
-            let_in(lab, log_on(client))
-    finally:
-        lab.configure(connection_auth=None)
+
+
+def test_what_a_client_is_told_of_what_stays(lab):
+    with lab.client() as client:
+        one = ntlm.Ntlm(EXCH, EXCH_PASSWORD)
+        reply = ask(client, field(one.token(), "NTLM"))
+        assert reply.status == 401 and not reply.all("Persistent-Auth")
+        reply = ask(client, field(one.token(ntlm.challenge(reply, "NTLM")), "NTLM"))
+        let_in(lab, reply)
+        assert reply.get("Persistent-Auth") == "true"
+        assert not ask(client).all("Persistent-Auth")
 
 
 # --- intermediaries ------------------------------------------------------------------
@@ -288,20 +317,44 @@ def test_two_clients_behind_a_proxy_that_shares(lab, tmp_path, scheme, spnego, s
 
 @pytest.mark.parametrize("tls", BOTH, ids=["http", "https"])
 @pytest.mark.parametrize("scheme, spnego", SCHEMES, ids=NAMES)
-def test_two_clients_behind_a_proxy_that_does_not_show_itself(lab, tmp_path, scheme, spnego, tls):
+def test_two_clients_behind_a_proxy_that_does_not_show_itself(by_default, tmp_path, scheme, spnego,
+                                                              tls):
     """haproxy keeps a connection to one client when it sees us ask for NTLM or
-    Negotiate; so the first comes in, and the second is asked."""
-    with sharing(lab, tmp_path, tls, "") as proxy:
+    Negotiate; whichever it is, what one proved is good for its one request."""
+    with sharing(by_default, tmp_path, tls, "") as proxy:
         with soap.Client(proxy.url()) as first, soap.Client(proxy.url()) as second:
-            let_in(lab, log_on(first, scheme=scheme, spnego=spnego))
-            for _ in range(3):
-                assert ask(second).status == 401
-                assert ask(first).status in (200, 401)
-            let_in(lab, log_on(second, SHARE, scheme=scheme, spnego=spnego), SHARE, "sharepoint")
-            for _ in range(3):
-                for client, account in ((first, EXCH), (second, SHARE)):
-                    reply = ask(client)
-                    assert reply.status == 401 or lab.access(reply)["account"] == account
+            never_the_others(by_default, first, second, scheme, spnego)
+
+
+@pytest.mark.parametrize("tls", BOTH, ids=["http", "https"])
+@pytest.mark.parametrize("scheme, spnego", SCHEMES, ids=NAMES)
+def test_two_clients_behind_a_proxy_that_shares_all_the_same(by_default, scheme, spnego, tls):
+    """nginx sends everybody's legs over the one connection that it has."""
+    lab = by_default
+    way = {"way": (soap.urlsplit(lab.url(tls)).port, tls, None, None)}
+    with Nginx(lab, way) as proxy:
+        before = lab.counters()["conns_accepted"]
+        with soap.Client(proxy.url("way")) as first, soap.Client(proxy.url("way")) as second:
+            never_the_others(lab, first, second, scheme, spnego)
+            # One's answer behind the other's challenge is nobody's.
+            one, two = ntlm.Ntlm(EXCH, EXCH_PASSWORD, spnego=spnego), \
+                ntlm.Ntlm(SHARE, SHARE_PASSWORD, spnego=spnego)
+            his = ntlm.challenge(ask(first, field(one.token(), scheme)), scheme)
+            reply = ask(second, field(two.token(), scheme))
+            assert reply.status in (401, 503)
+            assert ask(first, field(one.token(his), scheme)).status in (401, 503)
+            asked(ask(second), "Negotiate", "NTLM")
+            never_the_others(lab, first, second, scheme, spnego)
+        assert lab.counters()["conns_accepted"] - before == 1, "not shared: proves nothing"
+
+
+def never_the_others(lab, first, second, scheme, spnego):
+    for _ in range(2):
+        for client, other, account, role in ((first, second, EXCH, "exchange"),
+                                             (second, first, SHARE, "sharepoint")):
+            let_in(lab, log_on(client, account, scheme=scheme, spnego=spnego), account, role)
+            asked(ask(other), "Negotiate", "NTLM")
+            asked(ask(client), "Negotiate", "NTLM")
 
 
 @contextlib.contextmanager

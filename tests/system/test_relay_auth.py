@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -170,24 +171,70 @@ def test_a_proxy_that_shows_itself_late_costs_the_identity(lab):
 
 
 def test_connection_auth_off(lab):
+    """As it is by default."""
     with lab.server() as before:
         assert before.call(NAME, BODY).status == 200
-        _connection_auth_off(lab, before)
+        lab.configure(connection_auth=None)
+        try:
+            challenge(ask(before))  # what it had does not count any more
+            with lab.server() as server:
+                assert server.call(NAME, BODY).status == 200
+                challenge(ask(server))
+                assert ask(server, ticket(lab)).status == 200
+                challenge(ask(server))
+        finally:
+            lab.configure(connection_auth="true")
+        challenge(ask(before))  # nor does it come back
     with lab.server() as server:
         assert server.call(NAME, BODY).status == 200 and ask(server).status == 200
 
 
-def _connection_auth_off(lab, before):
-    lab.configure(connection_auth="false")
+def test_client_is_told_whether_it_has_to_prove_itself_again(lab):
+    """Persistent-Auth, where a request's own Authorization was good."""
+    def said(reply, status=200):
+        assert reply.status == status
+        return reply.all("Persistent-Auth")
+    with lab.server() as server:
+        assert said(ask(server), 401) == []
+        assert said(ask(server, field(b"nonsense")), 401) == []
+        assert said(ask(server, ticket(lab))) == ["true"]
+        assert said(ask(server)) == []
+        assert said(server.get(PATH, [ticket(lab)])) == ["true"]
+        assert said(ask(server, ticket(lab), ("Via", "1.1 proxy"))) == ["false"]
+        assert said(ask(server, ticket(lab))) == ["false"]
+    with lab.client() as client:
+        assert said(ask(client, ticket(lab, "STRANGER")), 403) == ["true"]
+    lab.configure(connection_auth=None)
     try:
-        challenge(ask(before))  # what it had does not count any more
-        with lab.server() as server:
-            assert server.call(NAME, BODY).status == 200
-            challenge(ask(server))
-            assert ask(server, ticket(lab)).status == 200
-            challenge(ask(server))
+        with lab.client() as client:
+            assert said(ask(client, ticket(lab))) == ["false"]
+            assert said(client.get(PATH, [ticket(lab)])) == ["false"]
     finally:
+        lab.configure(connection_auth="true")
+
+
+@pytest.mark.parametrize("on", ["true", None], ids=["on", "off"])
+def test_curl_takes_the_hint(lab, on):
+    """Two requests of one curl on one connection: it brings a token with each,
+    unless it was told that it need not."""
+    if on is None:
         lab.configure(connection_auth=None)
+    try:
+        before = lab.counters()
+        url = lab.env["CONNECTOR_HTTPS"] + PATH
+        done = subprocess.run(
+            ["curl", "-s", "-o", "/dev/null", "-o", "/dev/null", "-w", "%{http_code} ",
+             "--negotiate", "-u", ":", "--cacert", lab.env["CONNECTOR_CA"], url, url], check=True,
+            env=dict(os.environ, KRB5CCNAME=lab.env["KRB5CCNAME_EXCHANGE"]),
+            stdout=subprocess.PIPE)
+        assert done.stdout == b"200 200 "
+        after = lab.counters()
+        assert after["conns_accepted"] - before["conns_accepted"] == 1
+        assert after["auth_challenges"] == before["auth_challenges"]
+        assert after["auth_ok"] - before["auth_ok"] == (1 if on else 2)
+    finally:
+        if on is None:
+            lab.configure(connection_auth="true")
 
 
 # ---- who is refused, and what the one who must act is told ---------------------

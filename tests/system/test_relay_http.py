@@ -333,12 +333,13 @@ def test_fields_of_the_reply(lab, server):
     lab.cloud(rules=[{"op": NAME, "continue": True, "fields": {
         "X-Cloud": "kept", "Set-Cookie": "a=b", "Keep-Alive": "timeout=9", "X-Hop": "1",
         "Connection": "keep-alive, X-Hop", "Strict-Transport-Security": "max-age=1",
-        "X-RMS-Request-Id": "theirs", "WWW-Authenticate": "Bearer", "Retry-After": "7"}}])
+        "X-RMS-Request-Id": "theirs", "WWW-Authenticate": "Bearer",
+        "Persistent-Auth": "true", "Retry-After": "7"}}])
     reply = ask(server)
     assert reply.status == 200 and reply.interim == [] and reply.body == answered(lab, BODY)
     assert reply.get("X-Cloud") == "kept" and reply.get("Retry-After") == "7"
     for name in ("Set-Cookie", "Keep-Alive", "X-Hop", "Connection", "Strict-Transport-Security",
-                 "WWW-Authenticate"):
+                 "WWW-Authenticate", "Persistent-Auth"):
         assert not reply.all(name), name
     assert reply.get("X-RMS-Request-Id") not in ("theirs", None)
 

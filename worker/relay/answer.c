@@ -203,6 +203,7 @@ answer_put_head(struct client *c, const struct http_reply *r, struct out *o)
 	out_str(o, "X-RMS-Request-Id: ");
 	out_str(o, x->id);
 	out_str(o, "\r\n");
+	out_str(o, auth_persistence(x));
 	if (x->auth_out != NULL) {
 		out_str(o, x->auth_ntlm ? "WWW-Authenticate: NTLM "
 					: "WWW-Authenticate: Negotiate ");

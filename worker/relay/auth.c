@@ -6,12 +6,13 @@
  * Touches: the channel to the keeper.
  * Failure: 401 with the reason in log and event; 503 when the keeper is busy.
  *
- * Rules (DESIGN 5.3): a request that brings Authorization is decided by it
- * alone.  An identity stays with the connection only for a direct client: as
- * soon as an intermediary shows itself on the connection, every request
- * authenticates itself.  NTLM proves an account to a connection, not to a
- * request: through an intermediary it is refused, before it and for the rest of
- * the connection.
+ * Rules: a request that brings Authorization is decided by it alone, and each
+ * has to bring it.  Only where connection_auth is on an identity stays with the
+ * connection, and only for a direct client: as soon as an intermediary shows
+ * itself on the connection, every request authenticates itself again.  NTLM
+ * proves an account to a connection, not to a request: through an intermediary
+ * that shows itself it is refused, before it and for the rest of the
+ * connection.
  */
 #include <errno.h>
 
@@ -143,12 +144,12 @@ auth_listener(struct client *c)
 }
 
 /* May an identity stay with the connection?  Not where the connection may be
- * used for more than one client. */
+ * used for more than one client, which one that hides itself does not show: so
+ * only where the operator says that there is none. */
 static bool
 auth_may_stay(const struct client *c, const struct listener *l)
 {
-	return !c->shared && l != NULL && l->connection_auth &&
-	       c->w->c->conf.connection_auth;
+	return !c->shared && l != NULL && l->connection_auth;
 }
 
 /* The program that the request is from, as it says: a keyed hash. */
@@ -172,8 +173,12 @@ auth_from_connection(struct client *c)
 	struct listener *l = auth_listener(c);
 	struct identity *id = c->ident;
 
-	if (id == NULL || !auth_may_stay(c, l))
+	if (id == NULL)
 		return false;
+	if (!auth_may_stay(c, l)) {
+		identity_free(&c->ident);
+		return false;
+	}
 	if (auth_agent(c) != c->agent) {
 		/* one connection, two programs: whoever is in between */
 		log_info("client %s: requests with different User-Agent on "
@@ -404,11 +409,24 @@ auth_on_intermediary(struct client *c)
 	identity_free(&c->ident);
 }
 
+/* MS-N2HT 3.2.5: will the connection's next request need Authorization?  Said
+ * where this one's was good; a client that is not told asks first, which costs
+ * it a round trip, or with NTLM takes it that it will not. */
+const char *
+auth_persistence(const struct exchange *x)
+{
+	if (!x->auth_proved)
+		return "";
+	return x->ident_owned ? "Persistent-Auth: false\r\n"
+			      : "Persistent-Auth: true\r\n";
+}
+
 void
 auth_put_fields(const struct client *c, bool offer, struct sbuf *b)
 {
 	const struct exchange *x = c->x;
 
+	sbuf_str(b, auth_persistence(x));
 	if (x->auth_out != NULL) {
 		sbuf_fmt(b, "WWW-Authenticate: %s ",
 			 x->auth_ntlm ? "NTLM" : "Negotiate");
@@ -453,6 +471,7 @@ auth_ok(struct client *c, const struct msg_auth_reply *m)
 		return;
 	}
 	stat_add(c->w->row, STAT_auth_ok, 1);
+	x->auth_proved = true;
 	/* bound to who ends TLS before us: it may send others' requests here */
 	c->shared |= x->ident->bound_before;
 	if (auth_may_stay(c, auth_listener(c))) {

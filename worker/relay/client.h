@@ -85,10 +85,11 @@ struct exchange {
 	char auth_detail[96]; /* the security library's words, cut */
 	char entry_name[TABLE_NAME_MAX + 1];
 	uint32_t credential;
-	char *auth_out; /* base64 for WWW-Authenticate; owned; may be NULL */
-	bool auth_ntlm; /* the client's scheme is NTLM, not Negotiate */
-	bool ntlm_lost; /* an NTLM identity went when this request showed an
-			 * intermediary */
+	char *auth_out;	  /* base64 for WWW-Authenticate; owned; may be NULL */
+	bool auth_ntlm;	  /* the client's scheme is NTLM, not Negotiate */
+	bool auth_proved; /* ident is from this request's Authorization */
+	bool ntlm_lost;	  /* an NTLM identity went when this request showed an
+			   * intermediary */
 
 	/* its turn (admit.c) */
 	enum admit_place place;
@@ -175,7 +176,7 @@ struct client {
 	struct meter *source;	/* of the address; held; may be NULL */
 	struct meter *account;	/* of who spoke last; held; may be NULL */
 	struct exchange *x;	/* NULL between requests */
-	struct identity *ident; /* persists within DESIGN 5.3; owned */
+	struct identity *ident; /* persists as auth.c says; owned */
 	uint64_t agent;		/* User-Agent that ident came with, hashed */
 	bool shared;		/* an intermediary showed itself */
 	/* by the certificate of its handshake; owned; good for cert_id */
@@ -242,8 +243,10 @@ void auth_abort(struct client *c);
 /* An intermediary showed itself, now for the first time on this connection:
  * somebody else's requests may follow on it. */
 void auth_on_intermediary(struct client *c);
-/* Fields for WWW-Authenticate: the token for the client, or with offer what
- * may be used, the better one first. */
+/* The field Persistent-Auth with its line end; "" where it is not said. */
+const char *auth_persistence(const struct exchange *x);
+/* That, and fields for WWW-Authenticate: the token for the client, or with
+ * offer what may be used, the better one first. */
 void auth_put_fields(const struct client *c, bool offer, struct sbuf *b);
 /* The TLS handshake failed: an event when it was for the client's
  * certificate. */

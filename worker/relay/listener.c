@@ -225,6 +225,16 @@ listener_binding(const struct conf_listener *cl)
 	return BINDING_ALLOW;
 }
 
+/* Its own word where it has one, else the node's. */
+static bool
+listener_connection_auth(const struct listener *l,
+			 const struct conf_listener *cl)
+{
+	if (strcmp(cl->connection_auth.s, "node") == 0)
+		return l->w->c->conf.connection_auth;
+	return strcmp(cl->connection_auth.s, "true") == 0;
+}
+
 static void
 listener_use(struct listener *l, const struct conf_listener *cl)
 {
@@ -245,7 +255,7 @@ listener_use(struct listener *l, const struct conf_listener *cl)
 	l->further = l->next_further;
 	l->binding = listener_binding(cl);
 	l->clientcert = clientcert_mode(cl->client_certificate.s);
-	l->connection_auth = cl->connection_auth;
+	l->connection_auth = listener_connection_auth(l, cl);
 	n = net_parse_list(cl->proxy_protocol.s, l->proxy, ARRAY_LEN(l->proxy));
 	l->nproxies = n < 0 ? 0 : (size_t)n; /* conf/check.c has seen it */
 	l->up = true;

@@ -59,7 +59,7 @@ struct listener {
 	uint8_t id[TLS_ID_BYTES];
 	enum binding_mode binding;
 	enum clientcert_mode clientcert;
-	bool connection_auth;
+	bool connection_auth; /* an identity may stay with a connection */
 	struct listener_bindings further;
 	struct net proxy[CONF_NETS_MAX]; /* balancers, by proxy_protocol */
 	size_t nproxies;

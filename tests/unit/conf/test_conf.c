@@ -46,7 +46,9 @@ test_defaults_are_valid_and_come_back(void **state)
 	assert_int_equal(c.body_bytes_max, 16777216);
 	assert_int_equal(c.idle_timeout_ms, 120000);
 	assert_string_equal(c.log_level.s, "info");
-	assert_true(c.connection_auth);
+	/* Nobody gets what another has proved unless it is asked for. */
+	assert_false(c.connection_auth);
+	assert_string_equal(l.connection_auth.s, "node");
 	assert_string_equal(c.cloud_auth_scheme.s, "Bearer");
 	assert_int_equal(c.nlisteners, 0);
 	assert_int_equal(l.port, 80);

@@ -24,7 +24,7 @@ fill(void **state)
 	a.idle_timeout_ms = 5000;		   /* R */
 	a.keeper_queue_max = 7;			   /* K */
 	a.token_timeout_ms = 1234;		   /* C */
-	a.connection_auth = false;		   /* R */
+	a.connection_auth = true;		   /* R */
 	memcpy(a.krb5_config.s, "/krb5.conf", 11); /* M K */
 	memcpy(a.keytab.s, "/secret.keytab", 15);  /* M */
 	memcpy(a.tenant_url.s, "https://t", 10);   /* M R C */
@@ -36,6 +36,7 @@ fill(void **state)
 		a.listener[i].port = (int64_t)(8000 + i);
 	}
 	a.listener[1].tls = true;
+	memcpy(a.listener[1].connection_auth.s, "true", 5);
 	memcpy(a.listener[1].key.s, "/secret.key", 12);
 	a.role_credential[SERVER_EXCHANGE] = 3;
 	a.role_credential[SERVER_FCI] = 9;
@@ -51,7 +52,9 @@ test_relay(void **state)
 	assert_true(len > 0 && len <= sizeof(body));
 	assert_int_equal(conf_view_unpack(&b, ROLE_RELAY, body, len), 0);
 	assert_int_equal(b.idle_timeout_ms, 5000);
-	assert_false(b.connection_auth);
+	assert_true(b.connection_auth);
+	assert_string_equal(b.listener[0].connection_auth.s, "node");
+	assert_string_equal(b.listener[1].connection_auth.s, "true");
 	assert_string_equal(b.tenant_url.s, "https://t");
 	assert_int_equal(b.nlisteners, 2);
 	assert_string_equal(b.listener[1].name, "b");
