@@ -24,8 +24,10 @@ slice_ieq(struct slice a, struct slice b)
 {
 	if (a.len != b.len)
 		return false;
-	for (size_t i = 0; i < a.len; i++)
-		if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
+	for (size_t i = 0; i < a.len;
+	     i++) /* most bytes are equal as they are */
+		if (a.p[i] != b.p[i] &&
+		    ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
 			return false;
 	return true;
 }
@@ -144,10 +146,12 @@ sbuf_hex(struct sbuf *b, uint64_t v, size_t digits)
 	size_t n = sizeof(t);
 
 	BUG_ON(digits > sizeof(t));
-	while (v > 0 || sizeof(t) - n < digits || n == sizeof(t)) {
+	do {
 		t[--n] = "0123456789abcdef"[v & 15];
 		v >>= 4;
-	}
+	} while (v > 0);
+	while (sizeof(t) - n < digits)
+		t[--n] = '0';
 	sbuf_put(b, t + n, sizeof(t) - n);
 }
 
