@@ -339,8 +339,8 @@ event_tellf(struct event_log *l, uint32_t id, const char *fmt, ...)
 static bool
 event_is_per_request(uint32_t id)
 {
-	static const uint32_t ids[] = {2000, 2001, 2104, 2106, 3000,
-				       3001, 3106, 3107, 3108};
+	static const uint32_t ids[] = {2000, 2001, 2104, 2106, 2113,
+				       3000, 3001, 3106, 3107, 3108};
 
 	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
 		if (ids[i] == id)

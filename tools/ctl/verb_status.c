@@ -165,6 +165,12 @@ put_counters(struct ctl *c, const json_t *n)
 		jget_u64(n, "status_2xx"), jget_u64(n, "status_4xx"),
 		jget_u64(n, "status_5xx"));
 	fprintf(c->out,
+		"Items:       %" PRIu64 " asked for, %" PRIu64
+		" failed; %" PRIu64 " batches, %" PRIu64
+		" of them with items that failed\n",
+		jget_u64(n, "items"), jget_u64(n, "items_failed"),
+		jget_u64(n, "batches"), jget_u64(n, "batches_failed"));
+	fprintf(c->out,
 		"Identity:    %" PRIu64 " accepted, %" PRIu64
 		" refused (%" PRIu64 " of them replays), %" PRIu64
 		" too busy; by the list %" PRIu64 " allowed, %" PRIu64

@@ -109,6 +109,22 @@ alog_who(struct json *j, const struct exchange *x)
 }
 
 static void
+alog_operation(struct json *j, const struct operation *o)
+{
+	enum soap_unread unread = operation_unread(o);
+
+	json_str(j, "op", op_name(o->op));
+	if (operation_differs(o))
+		json_str(j, "op_body", o->other ? "other" : op_name(o->body));
+	if (o->items_known)
+		json_u64(j, "items", o->items);
+	if (o->items_known && o->failed_known)
+		json_u64(j, "items_failed", o->failed);
+	if (unread != SOAP_READ)
+		json_str(j, "unread", soap_unread_name(unread));
+}
+
+static void
 alog_times(struct json *j, const struct exchange *x)
 {
 	uint64_t total = x->t_reply_end - x->t_start, service = 0;
@@ -165,7 +181,7 @@ alog_write(struct alog *a, struct client *c)
 	json_bool(&j, "tls", c->wire.ssl != NULL);
 	json_str(&j, "method", alog_method(x));
 	json_str(&j, "path", x->path);
-	json_str(&j, "op", op_name(x->op));
+	alog_operation(&j, &x->operation);
 	alog_who(&j, x);
 	json_u64(&j, "status", (uint64_t)x->status);
 	json_u64(&j, "bytes_in", x->bytes_in);
@@ -178,6 +194,8 @@ alog_write(struct alog *a, struct client *c)
 	json_str(&j, "upstream", x->upstream_addr);
 	json_bool(&j, "reused", x->reused);
 	json_u64(&j, "retries", (uint64_t)(x->retries + x->replays));
+	if (operation_is_as_exchange(x))
+		json_bool(&j, "as_exchange", true);
 	json_str(&j, "end", reason_row(x->reason)->name);
 	json_object_end(&j);
 	sbuf_char(&b, '\n');

@@ -148,6 +148,16 @@ answer_gunzip_begin(struct client *c, const struct http_reply *r)
 	return x->gz != NULL;
 }
 
+/* Does the body that the client gets have a coding? */
+static bool
+answer_is_coded(const struct exchange *x, const struct http_reply *r)
+{
+	for (size_t i = 0; i < r->nfields; i++)
+		if (r->field[i].id == FIELD_CONTENT_ENCODING)
+			return x->gz == NULL;
+	return false;
+}
+
 /* Of what was undone these are not true any more. */
 static bool
 answer_is_of_coding(const struct http_field *f)
@@ -241,6 +251,7 @@ answer_on_head(struct client *c, const struct http_reply *r, struct out *o)
 	/* a reply that overtakes its request: both connections end with it */
 	x->close_after = !x->req.keep_alive || !x->body_done || c->w->draining;
 	answer_put_head(c, r, o);
+	operation_reply_begin(x, answer_is_coded(x, r));
 	x->reply_head_done = true;
 	return ANSWER_GO;
 }
@@ -283,6 +294,7 @@ answer_emit(struct client *c, struct out *o, const char *p, size_t n)
 {
 	char head[CHUNK_HEAD_MAX];
 
+	operation_reply(c->x, p, n);
 	c->x->bytes_out += n;
 	c->x->flight += n;
 	if (!c->x->reply_chunked) {

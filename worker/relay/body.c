@@ -166,6 +166,7 @@ client_body_rewind(struct client *c)
 {
 	BUG_ON(!c->x->held);
 	client_body_init(c);
+	operation_rewind(c->x);
 	c->x->head_sent = false;
 	c->x->last_chunk_sent = false;
 }

@@ -29,6 +29,7 @@
 #include "worker/relay/chunk.h"
 #include "worker/relay/http.h"
 #include "worker/relay/meter.h"
+#include "worker/relay/operation.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/service.h"
 #include "worker/relay/trace.h"
@@ -70,7 +71,6 @@ struct exchange {
 	char id[REQUEST_ID_LEN];
 	uint64_t number; /* of id */
 	enum service service;
-	enum op op;
 	bool soap;	/* our own errors are SOAP faults */
 	char path[128]; /* as sent, cut, for the log */
 
@@ -143,6 +143,8 @@ struct exchange {
 	uint64_t wait_at;    /* how far that had come when the timer was set */
 	uint64_t wait_since; /* CLOCK_MONOTONIC ns */
 	uint64_t waited[WAIT_MAX]; /* ns, of each kind, before that */
+
+	struct operation operation;
 
 	/* account */
 	enum reason reason;

@@ -75,6 +75,7 @@ exchange_end(struct client *c)
 	upstream_cancel(c);
 	health_over(c);
 	admit_leave(c);
+	operation_end(c);
 	alog_write(w->alog, c);
 	note_request(w, c);
 	exchange_count(w, x);

@@ -114,14 +114,9 @@ forward_begin(struct client *c)
 	struct exchange *x = c->x;
 	struct relay *w = c->w;
 	const struct relay_cred *cred;
-	struct slice body = {NULL, 0};
 	enum reason why = authorize(c);
 
-	if (c->block != NULL)
-		body =
-		    (struct slice){c->block + x->cursor, c->wpos - x->cursor};
-	x->op = service_op(x->service, x->req.soap_action, x->req.content_type,
-			   body);
+	operation_begin(c);
 	forward_set_trace(c);
 	if (why == REASON_OK && w->tenant_host[0] == '\0')
 		why = REASON_NO_TENANT;
@@ -316,8 +311,10 @@ forward_put_body(struct client *c, struct out *o)
 	size_t n = 0;
 	enum body_result b;
 
-	while ((b = client_body_next(c, &data, &n)) == BODY_RUN)
+	while ((b = client_body_next(c, &data, &n)) == BODY_RUN) {
+		operation_request(c->x, data, n);
 		forward_put_run(c->x, o, data, n);
+	}
 	if (b == BODY_END && !c->x->last_chunk_sent) {
 		c->x->last_chunk_sent = true;
 		if (c->x->req.framing == HTTP_CHUNKED)

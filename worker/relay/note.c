@@ -21,7 +21,7 @@
 #include "worker/relay/reasons.def"
 #undef REASON
 #define SERVICE(ident, path, title, kind, ns)
-#define OP(kind, name) \
+#define OP(kind, name, who) \
 	_Static_assert(sizeof(#name) - 1 <= NOTE_ROOM(op), "room for it");
 #include "worker/relay/services.def"
 #undef SERVICE
@@ -74,7 +74,7 @@ note_request(struct relay *w, const struct client *c)
 
 	note_text(n.address, sizeof(n.address), c->address);
 	note_text(n.end, sizeof(n.end), reason_row(x->reason)->name);
-	note_text(n.op, sizeof(n.op), op_name(x->op));
+	note_text(n.op, sizeof(n.op), op_name(x->operation.op));
 	note_who(&n, x);
 	trail_put(w->trail, &n);
 }

@@ -2,14 +2,13 @@
  * Purpose: paths, operations and pages of the rights-management services.
  *
  * Runs in: relay.
- * Trusts:  nobody: paths and bodies are a client's.
+ * Trusts:  nobody: paths and fields are a client's.
  * Touches: its arguments, and the path that was found last.
  * Failure: "unknown"; an operation that is not known is relayed all the same.
  */
 #include "worker/relay/service.h"
 
 #include "shm/base/log.h"
-#include "worker/relay/soap.h"
 
 #define SERVICE_NS "http://microsoft.com/DRM/"
 
@@ -18,7 +17,7 @@ static const struct {
 } service_rows[] = {
 #define SERVICE(ident, path, title, kind, ns) \
 	[SERVICE_##ident] = {path, title, kind, ns},
-#define OP(kind, name)
+#define OP(kind, name, who)
 #include "worker/relay/services.def"
 #undef SERVICE
 #undef OP
@@ -26,13 +25,18 @@ static const struct {
 
 static const struct {
 	const char *kind, *name;
+	bool of_exchange;
 } op_rows[] = {
-    [OP_UNKNOWN] = {"", ""},
+    [OP_UNKNOWN] = {"", "", false},
+#define ANY	 false
+#define EXCHANGE true
 #define SERVICE(ident, path, title, kind, ns)
-#define OP(kind, name) [OP_##name] = {kind, #name},
+#define OP(kind, name, who) [OP_##name] = {kind, #name, who},
 #include "worker/relay/services.def"
 #undef SERVICE
 #undef OP
+#undef ANY
+#undef EXCHANGE
 };
 
 const char *
@@ -51,6 +55,12 @@ const char *
 op_name(enum op o)
 {
 	return op_rows[o].name;
+}
+
+bool
+op_is_of_exchange(enum op o)
+{
+	return op_rows[o].of_exchange;
 }
 
 /* Longest path that can be one of ours. */
@@ -162,7 +172,7 @@ service_takes_post(struct slice path)
 	return service_find(path, (struct slice){NULL, 0}, &s) == PATH_SERVICE;
 }
 
-static enum op
+enum op
 service_op_named(enum service s, struct slice name)
 {
 	for (size_t i = 1; i < ARRAY_LEN(op_rows); i++)
@@ -226,8 +236,7 @@ service_action_param(struct slice type)
 }
 
 enum op
-service_op(enum service s, struct slice soap_action, struct slice content_type,
-	   struct slice body)
+service_op(enum service s, struct slice soap_action, struct slice content_type)
 {
 	enum op o = OP_UNKNOWN;
 
@@ -236,8 +245,6 @@ service_op(enum service s, struct slice soap_action, struct slice content_type,
 	if (o == OP_UNKNOWN && content_type.len > 0)
 		o = service_op_named(
 		    s, service_action_name(service_action_param(content_type)));
-	if (o == OP_UNKNOWN)
-		o = service_op_named(s, soap_operation(body));
 	return o;
 }
 

@@ -12,7 +12,7 @@
 
 enum service {
 #define SERVICE(ident, path, title, kind, ns) SERVICE_##ident,
-#define OP(kind, name)
+#define OP(kind, name, who)
 #include "worker/relay/services.def"
 #undef SERVICE
 #undef OP
@@ -22,7 +22,7 @@ enum service {
 enum op {
 	OP_UNKNOWN,
 #define SERVICE(ident, path, title, kind, ns)
-#define OP(kind, name) OP_##name,
+#define OP(kind, name, who) OP_##name,
 #include "worker/relay/services.def"
 #undef SERVICE
 #undef OP
@@ -52,12 +52,16 @@ const char *service_title(enum service s); /* "License" */
 
 /*
  * Operation from SOAPAction ("ns/Name", quotes optional), else from the
- * action parameter of a SOAP 1.2 content type, else from the first element
- * of the Body in what is there of the body.  OP_UNKNOWN when none is ours.
+ * action parameter of a SOAP 1.2 content type.  OP_UNKNOWN when it is none of
+ * this service.
  */
 enum op service_op(enum service s, struct slice soap_action,
-		   struct slice content_type, struct slice body);
+		   struct slice content_type);
+/* The operation of this name; OP_UNKNOWN likewise. */
+enum op service_op_named(enum service s, struct slice name);
 const char *op_name(enum op o); /* "" for OP_UNKNOWN */
+/* Does only Exchange ask for it? */
+bool op_is_of_exchange(enum op o);
 
 /* The page for people and for the verification step of the installation:
  * HTML that names the service and its operations. */
