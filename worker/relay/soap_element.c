@@ -134,9 +134,7 @@ soap_attribute(struct soap *s, struct slice name)
 			return false;
 		prefix = (struct slice){name.p + 6, name.len - 6};
 	}
-	if (prefix.len > SOAP_PREFIX_MAX)
-		return false;
-	if (s->nns == SOAP_NS_MAX) {
+	if (prefix.len > SOAP_PREFIX_MAX || s->nns == SOAP_NS_MAX) {
 		soap_stop(s, SOAP_LIMIT);
 		return false;
 	}
@@ -221,8 +219,10 @@ soap_named(struct soap *s, bool empty)
 		s->first_ns = (uint8_t)ns;
 		s->state = SOAP_FIRST;
 		s->stage = STAGE_COUNT;
-	} else if (slice_is(local, "Body") && ns == s->ns && !empty) {
+	} else if (slice_is(local, "Body") && ns == s->ns) {
 		s->stage = STAGE_FIRST;
+		if (empty)
+			soap_stop(s, SOAP_NO_SOAP);
 	}
 }
 

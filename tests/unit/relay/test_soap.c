@@ -213,9 +213,9 @@ test_prefixes(void **state)
 	first_is(OPEN "<Certify xmlns='http://microsoft.com/DRM/'>", "Certify",
 		 SOAP_NS_OTHER);
 	first_is(OPEN "<m:Certify>", "Certify", SOAP_NS_OTHER);
-	first_is(OPEN "<sixteen.letters.:Certify xmlns:sixteen.letters.='" DRM
-		      "'>",
-		 "Certify", SOAP_NS_OTHER);
+	unread_is(OPEN "<sixteen.letters.:Certify xmlns:sixteen.letters.='" DRM
+		       "'>",
+		  SOAP_LIMIT);
 	first_is(OPEN "<s:Fault><faultcode>", "Fault", SOAP_NS_11);
 }
 
