@@ -128,7 +128,8 @@ class ScriptedProxy:
     request was read; head None: serve reads by itself.  It notes every head in
     `heads` and every tunnel in `tunnels`."""
 
-    def __init__(self, serve=None, tls=None, names=None, read=True, address="127.0.0.1"):
+    def __init__(self, serve=None, tls=None, names=None, read=True, address="127.0.0.1",
+                 port=0):
         self.serve, self.read = serve or ScriptedProxy.tunnel, read
         self.names = names or {}
         self.heads, self.tunnels, self.sockets = [], [], []
@@ -139,7 +140,7 @@ class ScriptedProxy:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(*tls)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.listener = socket.create_server((address, 0), family=family)
+        self.listener = socket.create_server((address, port), family=family)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

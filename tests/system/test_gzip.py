@@ -163,6 +163,18 @@ def test_broken_streams_are_never_a_short_reply(wan, server, what, framing):
     assert line["bytes_out"] <= 8 << 20
 
 
+@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
+@pytest.mark.parametrize("what", ["cut", "wrong checksum", "bytes behind", "bomb"])
+def test_nor_for_a_client_that_reads_to_the_end(wan, tls, what):
+    """HTTP/1.0 knows a body's end by the connection's: it must not be clean."""
+    raw(wan, length(BROKEN[what]))
+    with wan.client(tls=tls) as client:
+        fields = soap.soap_fields(NAME) + [ticket(wan), ("Content-Length", str(len(BODY)))]
+        client.send(client.head("POST", PATH, fields).replace(b"HTTP/1.1", b"HTTP/1.0") + BODY)
+        with pytest.raises((soap.BadReply, OSError)):
+            client.read()
+
+
 def test_bomb_costs_a_bounded_sum(wan, server):
     """64 MiB of zeros in 64 kB: it ends at the ratio, and no memory grows."""
     def rss():

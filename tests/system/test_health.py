@@ -10,6 +10,7 @@ import labctl
 import soap
 from conftest import using
 from procs import wait_until
+from proxy_peers import ScriptedProxy
 from relay_peers import NAME, own_error
 
 BODY = soap.acquire_license()
@@ -214,10 +215,12 @@ def test_connections_are_not_used_for_ever(pair, directive, value):
 @contextlib.contextmanager
 def full(address, port):
     """A socket that takes no more connections, and does not say so."""
-    with socket.socket() as sock:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # after another's connections
         sock.bind((address, port))
         sock.listen(0)
-        fillers = [socket.socket() for _ in range(4)]
+        fillers = [socket.socket(family) for _ in range(4)]
         try:
             for filler in fillers:
                 filler.setblocking(False)
@@ -260,3 +263,69 @@ def test_address_that_refuses_is_tried_last(pair):
         # Known to both from one's report, within the half minute that it is for.
         assert after["up_ejected"] - start["up_ejected"] <= 2
         assert after["up_connects"] - before["up_connects"] <= 12 + 2
+
+
+# ---- two families (RFC 8305) ---------------------------------------------------------------------
+
+def cloud6(port):
+    """The cloud at ::1, too."""
+    def serve(peer, sock, _head):
+        there = socket.create_connection(("127.0.0.1", port), 5)
+        peer.sockets.append(there)
+        peer.pump(sock, there)
+    return ScriptedProxy(serve, read=False, address="::1", port=port)
+
+
+def fresh(lab):
+    """A request over a new connection to the cloud; its line in the log."""
+    lab.cloud(drop_connections=True)
+    assert wait_until(lambda: lab.counters()["up_idle"] == 0, 5)
+    with lab.server() as server:
+        line = lab.access(call(server))
+    assert (line["status"], line["reused"]) == (200, False)
+    return line
+
+
+@pytest.mark.parametrize("order", ["::1, 127.0.0.1", "127.0.0.1, ::1"])
+def test_the_sixth_family_is_first(pair, order):
+    port = pair.ports["cloud"]
+    with cloud6(port) as six:
+        pair.configure(cloud_addresses=f'"{order}"')
+        before = pair.counters()["up_connects"]
+        for n in range(1, 5):
+            assert fresh(pair)["upstream"] == f"[::1]:{port}"
+            assert six.connections == n
+        assert pair.counters()["up_connects"] == before + 4  # the other is not even tried
+
+
+def test_a_family_that_answers_nothing_holds_up_nobody(pair):
+    """The time-out is half a minute; the other family has its turn long before."""
+    port = pair.ports["cloud"]
+    with full("::1", port):
+        pair.configure(cloud_addresses='"::1, 127.0.0.1"')
+        for _ in range(4):
+            line = fresh(pair)
+            assert line["upstream"] == f"127.0.0.1:{port}"
+            assert 250 <= line["connect_ms"] < 15_000  # RFC 8305 8: after a quarter of a second
+    with cloud6(port), full("127.0.0.79", port):
+        pair.configure(cloud_addresses='"127.0.0.79, ::1"')
+        for _ in range(4):
+            assert fresh(pair)["upstream"] == f"[::1]:{port}"
+
+
+def test_a_family_that_refuses_is_left_at_once(pair):
+    """As on a host whose IPv6 leads nowhere: known after one try."""
+    port = pair.ports["cloud"]
+    pair.configure(cloud_addresses='"::1, 127.0.0.1"')
+    before = pair.counters()
+    for _ in range(4):
+        assert fresh(pair)["upstream"] == f"127.0.0.1:{port}"
+    after = pair.counters()
+    assert 1 <= after["up_ejected"] - before["up_ejected"] <= 2  # by each relay, once
+    assert after["up_connects"] - before["up_connects"] <= 4 + 2
+
+
+def test_two_families_and_neither_is_there(pair):
+    pair.configure(cloud_addresses='"::1, 127.0.0.78"')
+    with pair.server() as server:
+        own_error(call(server), 502, "CLOUD_CONNECT")
