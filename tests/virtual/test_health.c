@@ -418,6 +418,54 @@ SCENARIO(cloud_that_speaks_before_it_is_asked)
 	VIRT_NEED(virt_connected() == 2);
 }
 
+/* The pooled connection dies on a request, and so does an allocation of what
+ * follows: a new connection, its handshake, the request once more. */
+static void
+retry_fails_at(unsigned n)
+{
+	struct end c, cloud, fresh = {.fd = -1};
+
+	scene_up();
+	goes(&cloud, REPLY);
+	end_dial(&c, false);
+	scene_ask(&c);
+	virt_alloc_begin(n);
+	end_close(&cloud);
+	for (int i = 0; i < 20; i++) {
+		world_run();
+		if (fresh.fd < 0 && !cloud_accept(&fresh))
+			continue;
+		if (!SSL_is_init_finished(fresh.ssl)) {
+			(void)!SSL_do_handshake(fresh.ssl);
+			continue;
+		}
+		end_take(&fresh);
+		if (!cloud_request_is_whole(&fresh))
+			continue;
+		end_clear(&fresh);
+		end_send(&fresh, REPLY);
+	}
+	if (virt_alloc_count() < n)
+		virt_over();
+	virt_alloc_end();
+	end_take(&c);
+	VIRT_NEED(c.eof || c.reset || scene_is_whole(&c), c.got);
+	end_close(&c);
+	VIRT_NEED(!virt_ended() && world_stat(STAT_conns_open) == 0 &&
+		  world_stat(STAT_requests_open) == 0);
+	if (fresh.fd >= 0)
+		end_close(&fresh);
+	goes(&cloud, REPLY);
+}
+
+static void
+no_memory_at_any_allocation_of_a_retry(void **state)
+{
+	(void)state;
+	assert_true(
+	    scene_series(retry_fails_at, 5 * scene_step(), "allocation") > 500);
+}
+
 int
 main(void)
 {
@@ -438,6 +486,7 @@ main(void)
 	    cmocka_unit_test(cloud_that_half_closes_on_a_request),
 	    cmocka_unit_test(cloud_that_closes_at_any_byte_of_its_reply),
 	    cmocka_unit_test(cloud_that_replies_twice),
+	    cmocka_unit_test(no_memory_at_any_allocation_of_a_retry),
 	    cmocka_unit_test(cloud_that_speaks_before_it_is_asked),
 	};
 
