@@ -123,6 +123,7 @@ seen_drop_sids(struct seen *s, struct seen_node *n)
 	free(n->sids);
 	n->sids = NULL;
 	n->a.sids = (struct slice){NULL, 0};
+	seen_touch(s, &n->sids_row);
 }
 
 void
@@ -138,6 +139,7 @@ seen_set_sids(struct seen *s, struct seen_node *n, struct slice sids)
 		return;
 	memcpy(n->sids, sids.p, sids.len);
 	n->a.sids = (struct slice){n->sids, sids.len};
+	seen_touch(s, &n->sids_row);
 	s->sids_bytes += sids.len;
 	TAILQ_INSERT_TAIL(&s->kept, n, kept);
 }
@@ -153,8 +155,9 @@ seen_known(const struct seen_node *n)
 void
 seen_drop(struct seen *s, struct seen_node *n)
 {
-	seen_untouch(s, &n->row);
 	seen_drop_sids(s, n);
+	seen_untouch(s, &n->row);
+	seen_untouch(s, &n->sids_row);
 	s->slot[n->row.key.slot] = NULL;
 	LIST_REMOVE(n, chain);
 	if (n->a.sid[0] != '\0')
@@ -290,6 +293,7 @@ seen_add(struct seen *s, struct slice account, uint32_t slot)
 	if (n == NULL)
 		return NULL;
 	n->row.key = (struct seen_key){SEEN_ACCOUNT, slot};
+	n->sids_row.key = (struct seen_key){SEEN_SIDS, slot};
 	s->slot[slot] = n;
 	memcpy(n->key, key, sizeof(n->key));
 	seen_copy(n->a.account, sizeof(n->a.account), account);
@@ -335,8 +339,11 @@ seen_get_or_add(struct seen *s, struct slice account, uint64_t real_ns)
 	if (s->n == s->max)
 		seen_drop(s, seen_oldest(s));
 	n = seen_add(s, account, seen_free_slot(s));
-	if (n != NULL)
-		n->a.first = real_ns;
+	if (n == NULL)
+		return NULL;
+	n->a.first = real_ns;
+	/* the slot may have those of another */
+	seen_touch(s, &n->sids_row);
 	return n;
 }
 
@@ -443,7 +450,9 @@ seen_remember_sids(struct seen *s, struct seen_node *n,
 	a->lack = m->lack;
 	a->nsids = m->nsids;
 	if (m->sids.len > 0 || m->nsids == 0) {
-		seen_set_sids(s, n, m->sids);
+		if (n->sids == NULL || !slice_eq(n->a.sids, m->sids) ||
+		    a->sids_hash != m->sids_hash)
+			seen_set_sids(s, n, m->sids);
 		a->sids_hash = m->sids_hash;
 		a->sids_ns = now;
 	} else if (a->sids_hash == m->sids_hash && n->sids != NULL) {

@@ -13,7 +13,8 @@
  * theirs.
  *
  * It is kept across restarts by seen_keep.h, in records of its own making:
- * each account has a slot, and what was forgotten is written over.
+ * each account has a slot, and what was forgotten is written over.  Its SIDs
+ * are a record of their own, which is written when they change.
  *
  * An account is its principal, compared without regard to ASCII case.
  */
@@ -33,8 +34,8 @@
 /* Pause between two events 2001, or two changes of transport, per account,
  * unless seen_set_pause() says otherwise (account_report_ms). */
 #define SEEN_PAUSE_NS UINT64_C(60000000000)
-/* Of one account or entry, packed: it must fit a row of the store. */
-#define SEEN_RECORD_MAX 8192
+/* Of the SIDs of one account, packed, which are the largest of the records. */
+#define SEEN_RECORD_MAX (SIDS_PACKED_MAX + 1024)
 
 struct seen_account {
 	char account[IDENTITY_PRINCIPAL_MAX];
@@ -120,12 +121,14 @@ uint64_t seen_since(const struct seen *s);
 
 /* --- records, for seen_keep.c ------------------------------------------ */
 
-/* Names a record.  Accounts and entries are counted apart. */
+/* Names a record.  Accounts and entries are counted apart; SIDs have the slot
+ * of their account. */
 enum seen_kind {
 	SEEN_SINCE = 0,
 	SEEN_ACCOUNT = 1,
 	SEEN_ENTRY = 2,
 	SEEN_KEY = 3, /* of keyuse.c; not ours */
+	SEEN_SIDS = 4,
 };
 struct seen_key {
 	enum seen_kind kind;
@@ -142,7 +145,8 @@ MUST_USE int seen_each_unsaved(struct seen *s, size_t max,
 /* The first n of them are. */
 void seen_saved(struct seen *s, size_t n);
 /*
- * Takes in a record, before the first report.  0; -EINVAL when it is not one
+ * Takes in a record, before the first report; those of a smaller kind come
+ * first.  0; -EINVAL when it is not one
  * or of another version, -ENOMEM.  Nothing in it is believed further than it
  * goes: it is as what a relay says.
  */

@@ -1,8 +1,8 @@
 /*
  * seen_priv: what the parts of seen share; nobody else includes it.
  *
- * Every account and every entry is a row with a slot of its kind.  What
- * changed since it was saved waits in `unsaved`, in the order in which it
+ * Every account, its SIDs and every entry is a row with a slot of its kind.
+ * What changed since it was saved waits in `unsaved`, in the order in which it
  * changed.
  */
 #ifndef RMS_SEEN_PRIV_H
@@ -38,6 +38,7 @@ struct seen_told {
 
 struct seen_node {
 	struct seen_row row;
+	struct seen_row sids_row;
 	LIST_ENTRY(seen_node) chain;	 /* by key */
 	LIST_ENTRY(seen_node) sid_chain; /* by a.sid, unless it is "" */
 	TAILQ_ENTRY(seen_node) age;	 /* last seen at the end */
@@ -98,7 +99,8 @@ void seen_untouch(struct seen *s, struct seen_row *r);
 MUST_USE struct seen_node *seen_add(struct seen *s, struct slice account,
 				    uint32_t slot);
 void seen_drop(struct seen *s, struct seen_node *n);
-/* Replaces the SIDs; without memory, or room, none are kept. */
+/* Replaces the SIDs; without memory, or room, none are kept.  It waits to be
+ * saved, as do those that had to go for it. */
 void seen_set_sids(struct seen *s, struct seen_node *n, struct slice sids);
 void seen_set_sid(struct seen *s, struct seen_node *n, struct slice sid);
 /* Makes a fresh node the account a, without its SIDs. */

@@ -8,8 +8,9 @@
  * Failure: a record that is not one is refused, and nothing of it is kept.
  *
  *	since	version, CLOCK_REALTIME ns
- *	account	version, the fields below in their order, SIDs
+ *	account	version, the fields below in their order
  *	entry	version, id, first, last, reports
+ *	SIDs	version, account, hash, the list
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 
 /* Counted up with every change of what a record holds; one of another version
  * is not taken in. */
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 
 /* --- packing ----------------------------------------------------------- */
 
@@ -65,11 +66,16 @@ pack_account(struct pack *k, const struct seen_node *n)
 	pack_u32(k, a->nsids);
 	pack_u64(k, a->sids_hash);
 	pack_u64(k, a->sids_ns);
-	/* A list that does not fit is known again at the next connection. */
-	if (a->sids.len + 4 <= k->size - k->len)
-		pack_slice(k, a->sids);
-	else
-		pack_slice(k, SLICE_LIT(""));
+}
+
+/* The hash tells of which of its lists they are: the two records of an account
+ * may be of different turns. */
+static void
+pack_sids(struct pack *k, const struct seen_account *a)
+{
+	pack_str(k, a->account);
+	pack_u64(k, a->sids_hash);
+	pack_slice(k, a->sids);
 }
 
 static void
@@ -89,9 +95,11 @@ pack_row(struct pack *k, const struct seen *s, const struct seen_row *r)
 		pack_u64(k, s->since);
 	else if (r->key.kind == SEEN_ACCOUNT)
 		pack_account(k, s->slot[r->key.slot]);
+	else if (r->key.kind == SEEN_SIDS)
+		pack_sids(k, &s->slot[r->key.slot]->a);
 	else
 		pack_entry(k, &s->entry_slot[r->key.slot]->e);
-	BUG_ON(k->full); /* the fields' own bounds are far below */
+	BUG_ON(k->full); /* the fields' own bounds are below */
 }
 
 size_t
@@ -106,7 +114,7 @@ seen_each_unsaved(struct seen *s, size_t max,
 			    struct slice record),
 		  void *arg)
 {
-	uint8_t mem[SEEN_RECORD_MAX];
+	static uint8_t mem[SEEN_RECORD_MAX]; /* too large for a stack */
 	struct seen_row *r;
 	struct pack k;
 	int e = 0;
@@ -189,7 +197,6 @@ unpack_account(struct unpack *u, struct seen_account *a, struct seen_told *t)
 	a->nsids = unpack_u32(u);
 	a->sids_hash = unpack_u64(u);
 	a->sids_ns = unpack_u64(u);
-	a->sids = unpack_slice(u);
 }
 
 /* As msg_seen_unpack() is strict with a relay. */
@@ -199,8 +206,7 @@ account_holds(const struct seen_account *a)
 	return a->account[0] != '\0' && a->mech <= MECH_CERT &&
 	       a->role < SERVER_ROLE_MAX && a->verdict <= VERDICT_NO_TABLE &&
 	       a->lack < LACK_MAX && a->nsids <= IDENTITY_SIDS_MAX &&
-	       (a->lack == LACK_NONE_GIVEN || a->nsids == 0) &&
-	       (a->sids.len == 0 || sids_count(a->sids) == (int)a->nsids);
+	       (a->lack == LACK_NONE_GIVEN || a->nsids == 0);
 }
 
 /*
@@ -213,7 +219,6 @@ load_account(struct seen *s, uint32_t slot, struct unpack *u)
 	struct seen_account a = {0};
 	struct seen_told t = {0};
 	struct seen_node *n;
-	struct slice sids;
 
 	unpack_account(u, &a, &t);
 	if (!unpack_done(u) || !account_holds(&a))
@@ -227,10 +232,33 @@ load_account(struct seen *s, uint32_t slot, struct unpack *u)
 	if (n == NULL)
 		return slot >= s->max || s->slot[slot] != NULL ? -EINVAL
 							       : -ENOMEM;
-	sids = a.sids;
-	a.sids = (struct slice){NULL, 0};
 	seen_take(s, n, &a, &t);
+	return 0;
+}
+
+/* Those of an account that has others now, or of one that had the slot before,
+ * are nobody's. */
+static int
+load_sids(struct seen *s, uint32_t slot, struct unpack *u)
+{
+	struct seen_node *n = slot < s->max ? s->slot[slot] : NULL;
+	char account[IDENTITY_PRINCIPAL_MAX];
+	struct slice sids;
+	uint64_t hash;
+	int count;
+
+	unpack_str(u, account, sizeof(account));
+	hash = unpack_u64(u);
+	sids = unpack_slice(u);
+	count = sids_count(sids);
+	if (!unpack_done(u) || slot >= s->max || account[0] == '\0' ||
+	    count < 0)
+		return -EINVAL;
+	if (n == NULL || strcmp(n->a.account, account) != 0 ||
+	    n->a.sids_hash != hash || n->a.nsids != (uint32_t)count)
+		return 0;
 	seen_set_sids(s, n, sids);
+	seen_untouch(s, &n->sids_row); /* it is as it was saved */
 	return 0;
 }
 
@@ -269,6 +297,8 @@ seen_load(struct seen *s, struct seen_key key, struct slice record)
 		return load_account(s, key.slot, &u);
 	if (key.kind == SEEN_ENTRY)
 		return load_entry(s, key.slot, &u);
+	if (key.kind == SEEN_SIDS)
+		return load_sids(s, key.slot, &u);
 	if (key.kind != SEEN_SINCE)
 		return -EINVAL;
 	s->since = unpack_u64(&u);

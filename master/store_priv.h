@@ -48,8 +48,10 @@ enum store_db {
 /* Row changes that one row of history holds; a larger transaction (a batch)
  * writes several. */
 #define HISTORY_PART_MAX (64U * 1024)
-/* No value outside the history is larger. */
+/* No value outside the history and the rows of what was seen is larger. */
 #define STORE_RECORD_MAX (8U * 1024)
+/* One of those: 1,200 SIDs. */
+#define STORE_SEEN_MAX (128U * 1024)
 /* The map starts small and doubles: an organisation of 1,000,000 servers
  * needs about 1 GiB. */
 #define STORE_MAP_FIRST ((size_t)16 << 20)

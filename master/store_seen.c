@@ -18,7 +18,7 @@
 
 #define KEY_BYTES 5
 
-_Static_assert(SEEN_RECORD_MAX <= STORE_RECORD_MAX, "it fits a row");
+_Static_assert(SEEN_RECORD_MAX <= STORE_SEEN_MAX, "it fits a row");
 
 struct store_seen {
 	struct store_tx *tx;

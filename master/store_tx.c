@@ -148,7 +148,7 @@ store_tx_put_seen(struct store_tx *tx, struct slice key, struct slice value)
 	int rc = 0;
 
 	BUG_ON(!tx->aside || key.len > SUBJECT_MAX + 1 ||
-	       value.len > STORE_RECORD_MAX);
+	       value.len > STORE_SEEN_MAX);
 	if (!st->has_seen && !tx->made_seen) {
 		rc = mdb_dbi_open(tx->txn, store_db_name(DB_SEEN), MDB_CREATE,
 				  &st->db[DB_SEEN]);

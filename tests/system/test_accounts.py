@@ -316,6 +316,23 @@ def test_servers_seen(private_lab):
     assert lab.rmsctl_json("servers", "list")["generation"] == lab.status()["store"]["generation"]
 
 
+def test_the_longest_list_of_sids_outlives_the_connector(forged):
+    """As many as there may be; also through a kill."""
+    extra = [(f"S-1-5-21-7-7-7-1000000-1000000-1000000-{n}", p.ON) for n in range(1198)]
+    assert forged_call(forged, p.make(extra=extra), client="EXCH31$").status == 403
+    before = forged.rmsctl_json("explain", "EXCH31$@CONTOSO.TEST")["sids"]
+    assert before["count"] == len(before["list"]) == 1200
+    restart(forged)
+    assert forged.rmsctl_json("explain", "EXCH31$@CONTOSO.TEST")["sids"] == before
+    assert forged_call(forged, p.make(extra=extra[:-1]), client="EXCH31$").status == 403
+    before = forged.rmsctl_json("explain", "EXCH31$@CONTOSO.TEST")["sids"]
+    assert before["count"] == len(before["list"]) == 1199
+    assert wait_until(lambda: forged.status()["accounts_unsaved"] == 0, KEPT_S)
+    forged.expected |= {"death", 3101}
+    restart(forged, signal.SIGKILL)
+    assert forged.rmsctl_json("explain", "EXCH31$@CONTOSO.TEST")["sids"] == before
+
+
 def test_servers_conflicts(own):
     assert call(own, "STRANGER").status in (200, 403)
     before = own.counters()["authz_conflicts"]

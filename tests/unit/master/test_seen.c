@@ -492,10 +492,13 @@ again(size_t max)
 {
 	struct seen *s = seen_new(max);
 
-	for (size_t i = 0; i < saved.n; i++) {
-		struct slice r = {saved.row[i].bytes, saved.row[i].len};
+	/* as the store: the smaller kind first */
+	for (unsigned i = 0; i < (SEEN_SIDS + 1) * saved.n; i++) {
+		size_t at = i % saved.n;
+		struct slice r = {saved.row[at].bytes, saved.row[at].len};
 
-		assert_int_equal(seen_load(s, saved.row[i].key, r), 0);
+		if (saved.row[at].key.kind == (enum seen_kind)(i / saved.n))
+			assert_int_equal(seen_load(s, saved.row[at].key, r), 0);
 	}
 	seen_loaded(s, 77);
 	return s;
@@ -546,6 +549,98 @@ what_was_seen_outlives_the_process(void **state)
 	report(s, refused("a$@R"), 5);
 	assert_true(report(s, m, 6).allowed);
 	seen_free(&s);
+}
+
+/* n different SIDs, as long as SIDs may be. */
+static struct slice
+many_sids(char *mem, unsigned n)
+{
+	char *to = mem;
+
+	for (unsigned i = 0; i < n; i++) {
+		char head[] = {SID_GROUP, SID_BYTES_MAX, 1, 15, 0, 0, 0, 0, 0,
+			       5};
+
+		memset(to, 0, 2 + SID_BYTES_MAX);
+		memcpy(to, head, sizeof(head));
+		to[10] = (char)i;
+		to[11] = (char)(i >> 8);
+		to += 2 + SID_BYTES_MAX;
+	}
+	return (struct slice){mem, (size_t)(to - mem)};
+}
+
+static void
+the_longest_list_outlives_the_process(void **state)
+{
+	static char mem[SIDS_PACKED_MAX];
+	struct seen *s = seen_new(2);
+	struct msg_seen m = allowed("a@R", true);
+
+	(void)state;
+	saved.n = 0;
+	seen_loaded(s, 77);
+	m.nsids = IDENTITY_SIDS_MAX;
+	m.sids_hash = 5;
+	m.sids = many_sids(mem, IDENTITY_SIDS_MAX);
+	assert_int_equal(m.sids.len, SIDS_PACKED_MAX);
+	assert_int_equal(sids_count(m.sids), IDENTITY_SIDS_MAX);
+	report(s, m, 1);
+	save(s);
+	/* written once: what does not change is not written again */
+	m.sids.len = 0;
+	report(s, m, 2);
+	assert_int_equal(seen_unsaved(s), 2); /* account and entry */
+	m.sids.len = SIDS_PACKED_MAX; /* by another relay */
+	report(s, m, 3);
+	assert_int_equal(seen_unsaved(s), 2);
+	save(s);
+	seen_free(&s);
+
+	s = again(2);
+	assert_int_equal(seen_unsaved(s), 0);
+	assert_true(slice_eq(seen_find(s, SLICE_LIT("a@R"))->sids, m.sids));
+	assert_int_equal(seen_find(s, SLICE_LIT("a@R"))->sids_ns,
+			 1000 * NS_PER_S + 3);
+	seen_free(&s);
+}
+
+/* The kill came before the record of its SIDs was written: that in its slot is
+ * of another account, or of a list that it had before. */
+static void
+sids_of_another_account_or_time_are_not_taken(void **state)
+{
+	static char before[SEEN_RECORD_MAX];
+	struct msg_seen m;
+	struct seen *s;
+	char mem[32];
+	size_t i, len = 0;
+
+	(void)state;
+	for (int turn = 0; turn < 3; turn++) {
+		s = seen_new(1);
+		saved.n = 0;
+		m = allowed(turn == 1 ? "b@R" : "a@R", true);
+		m.nsids = 2;
+		m.sids_hash = turn == 2 ? 6 : 5;
+		m.sids = sids(mem, 1);
+		report(s, m, 1);
+		save(s);
+		seen_free(&s);
+		for (i = 0; saved.row[i].key.kind != SEEN_SIDS; i++)
+			continue;
+		if (turn == 0) {
+			len = saved.row[i].len;
+			memcpy(before, saved.row[i].bytes, len);
+		} else {
+			assert_int_equal(saved.row[i].len, len);
+			memcpy(saved.row[i].bytes, before, len);
+		}
+		s = again(1);
+		assert_int_equal(seen_find(s, m.account)->sids.len,
+				 turn == 0 ? m.sids.len : 0);
+		seen_free(&s);
+	}
 }
 
 static void
@@ -621,7 +716,7 @@ a_record_that_is_none_is_refused(void **state)
 	report(s, m, 1);
 	save(s);
 	seen_free(&s);
-	assert_int_equal(saved.n, 3); /* since, account, entry */
+	assert_int_equal(saved.n, 4); /* since, account, its SIDs, entry */
 	for (size_t i = 0; i < saved.n; i++) {
 		struct slice r = {saved.row[i].bytes, saved.row[i].len};
 		struct seen_key key = saved.row[i].key;
@@ -668,6 +763,8 @@ main(void)
 	    cmocka_unit_test(sids_are_told_once_and_then_by_their_hash),
 	    cmocka_unit_test(sids_have_a_bound_and_the_oldest_go_first),
 	    cmocka_unit_test(what_was_seen_outlives_the_process),
+	    cmocka_unit_test(the_longest_list_outlives_the_process),
+	    cmocka_unit_test(sids_of_another_account_or_time_are_not_taken),
 	    cmocka_unit_test(the_oldest_goes_first_in_the_next_life_too),
 	    cmocka_unit_test(of_two_records_of_an_account_the_later_counts),
 	    cmocka_unit_test(a_record_that_is_none_is_refused),

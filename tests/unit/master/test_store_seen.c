@@ -115,14 +115,14 @@ the_map_grows_for_rows_too(void **state)
 	(void)state;
 	memset(big, 'r', sizeof(big));
 	fx->map_size = 256U << 10;
-	fx->map_max = (size_t)4 << 20;
+	fx->map_max = (size_t)32 << 20;
 	assert_int_equal(store_reopen(fx, fx_err), 0);
 	assert_int_equal(put(0, 200, 0), 0);
 	assert_true(batch.runs > 1);
 	assert_int_equal(there(), 200);
 	/* at its largest size the rows are refused, and nothing else is lost */
 	assert_int_equal(put(200, 400, 0), -ENOSPC);
-	assert_non_null(strstr(fx_err, "largest size, 4 MiB"));
+	assert_non_null(strstr(fx_err, "largest size, 32 MiB"));
 	assert_int_equal(there(), 200);
 	assert_int_equal(store_setting_set(fx, "tenant_url",
 					   "https://a.example", &fx_who,
