@@ -329,7 +329,7 @@ def test_key_that_the_kdc_has_changed(own):
 
 
 @pytest.mark.parametrize("offset, words", [
-    ("-90s", ["behind", "at five minutes"]), ("+6m", ["ahead of", "CLOCK_SKEW"])])
+    ("-90s", ["behind", "at five minutes (or what krb5.conf sets"]), ("+6m", ["ahead of", "CLOCK_SKEW"])])
 def test_clock_of_the_host_is_wrong(own, offset, words):
     facts = keytab(own, status=4, **keeper_peers.faketime_env(offset))
     line = one(facts["problems"], "clock")

@@ -305,8 +305,11 @@ check_clock(struct lines *l, const json_t *r)
 	    "synchronise it (NTP)",
 	    (int64_t)(far / 1000), (int)(far % 1000),
 	    ms < 0 ? "ahead of" : "behind", jget_str(r, "realm"),
-	    far >= KEYTAB_SKEW_MS ? ": clients are refused (CLOCK_SKEW)"
-				  : ", at five minutes clients are refused");
+	    far >= KEYTAB_SKEW_MS
+		? ": clients are refused (CLOCK_SKEW), unless krb5.conf sets a "
+		  "larger clockskew"
+		: ", at five minutes (or what krb5.conf sets as clockskew) "
+		  "clients are refused");
 }
 
 size_t
