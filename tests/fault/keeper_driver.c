@@ -238,6 +238,7 @@ put_identity(struct slice packed)
 	json_i64(&js, "enctype", id->enctype);
 	json_bool(&js, "bound", id->bound);
 	json_bool(&js, "bound_before", id->bound_before);
+	json_bool(&js, "bound_before", id->bound_before);
 	json_u64(&js, "expires", id->expires);
 	json_u64(&js, "nsids", id->nsids);
 	json_u64(&js, "lack", id->lack);

@@ -14,10 +14,12 @@ import pytest
 
 import negotiate
 import ntlm
+import pki
 import sharing_proxy
 import soap
 from conftest import using
 from keeper_peers import NTLMSSP
+from listener_peers import bindings, listener
 from nginx_peers import Nginx
 from relay_peers import ask, field, own_error, ticket
 
@@ -175,6 +177,29 @@ def test_channel_binding(lab, scheme, spnego):
         let_in(lab, reply)
         wrong = negotiate.channel_bindings(b"another certificate")
         refused(log_on(client, scheme=scheme, spnego=spnego, bindings=wrong), "bad-binding")
+
+
+@pytest.mark.parametrize("tls", BOTH, ids=["http", "https"])
+@pytest.mark.parametrize("scheme, spnego", SCHEMES, ids=NAMES)
+def test_bound_to_the_certificate_of_a_balancer(lab, scheme, spnego, tls):
+    """Who ends the client's TLS may send others' requests on this connection."""
+    pem = os.path.join(lab.path("tls"), "balancer.pem")
+    if not os.path.exists(pem):
+        pki.make_certificate(lab.path("tls"), "balancer", ["DNS:localhost"])
+    how = {"scheme": scheme, "spnego": spnego}
+    with listener(lab, "behind", tls=tls, channel_binding="allow",
+                  channel_binding_certificates=pem) as it:
+        with it.client() as client:
+            refused(log_on(client, bindings=bindings(pem), **how), "ntlm-proxy")
+            # no account stays, and nobody's is taken on it any more
+            asked(ask(client), "Negotiate")
+            refused(log_on(client, **how), "ntlm-proxy")
+        with it.client() as client:
+            let_in(lab, log_on(client, **how))
+            assert ask(client).status == 200
+            # no more after a sign
+            refused(log_on(client, bindings=bindings(pem), **how), "ntlm-proxy")
+            asked(ask(client), "Negotiate")
 
 
 # --- one connection, one account --------------------------------------------------

@@ -462,18 +462,17 @@ auth_ok(struct client *c, const struct msg_auth_reply *m)
 		auth_fail(c, CAUSE_INTERNAL, SLICE_LIT("no identity"));
 		return;
 	}
-	/* the keeper has refused the first; the second is who ends TLS before
-	 * us, and may send others' requests here */
-	if (x->ident->mech == MECH_NTLM &&
-	    (c->shared || x->ident->bound_before)) {
+	/* bound to who ends TLS before us: it may send others' requests here */
+	c->shared |= x->ident->bound_before;
+	if (x->ident->mech == MECH_NTLM && c->shared) {
 		identity_free(&x->ident);
+		free(x->auth_out); /* it would say that all is well */
+		x->auth_out = NULL;
 		auth_fail(c, CAUSE_NTLM_PROXY, SLICE_LIT(""));
 		return;
 	}
 	stat_add(c->w->row, STAT_auth_ok, 1);
 	x->auth_proved = true;
-	/* bound to who ends TLS before us: it may send others' requests here */
-	c->shared |= x->ident->bound_before;
 	if (auth_may_stay(c, auth_listener(c))) {
 		c->ident = x->ident;
 		c->agent = auth_agent(c);
