@@ -216,12 +216,31 @@ entry_of_sid(const struct explain *x, size_t sid)
 	return 0;
 }
 
+/* Were they seen with another connection than that of the request which is
+ * asked about, after it?  Then by how many seconds goes into *s_r. */
+static bool
+sids_are_later(const struct explain *x, uint64_t *s_r)
+{
+	const struct trail_note *n = x->of;
+	uint64_t began, now = clock_mono_ns();
+
+	if (n == NULL || x->seen == NULL || x->seen->sids_ns == 0 ||
+	    n->when > now || strcmp(x->seen->request, x->asked) == 0)
+		return false;
+	began = clock_real_ns() - (now - n->when) -
+		(uint64_t)n->took_us * NS_PER_US;
+	*s_r = x->seen->sids_ns > began
+		   ? (x->seen->sids_ns - began) / NS_PER_S
+		   : 0;
+	return x->seen->sids_ns > began;
+}
+
 static void
 show_sids(const struct explain *x)
 {
 	const struct seen_account *a = x->seen;
 	struct json *j = &x->c->json;
-	uint64_t now = clock_real_ns();
+	uint64_t now = clock_real_ns(), later_s;
 	char text[SID_TEXT_MAX];
 
 	json_object(j, "sids");
@@ -235,6 +254,10 @@ show_sids(const struct explain *x)
 		json_u64(j, "age_s", (now - a->sids_ns) / NS_PER_S);
 	else
 		json_str(j, "age_s", NULL);
+	if (sids_are_later(x, &later_s))
+		json_u64(j, "later_s", later_s);
+	else
+		json_str(j, "later_s", NULL);
 	json_array(j, "list");
 	for (size_t i = 0; i < x->id->nsids; i++) {
 		const struct identity_sid *sid = &x->id->sids[i];

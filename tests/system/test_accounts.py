@@ -316,21 +316,30 @@ def test_servers_seen(private_lab):
     assert lab.rmsctl_json("servers", "list")["generation"] == lab.status()["store"]["generation"]
 
 
+def sids_of(lab, account):
+    """What is known of its SIDs, but for how long ago."""
+    told = lab.rmsctl_json("explain", account)["sids"]
+    del told["age_s"]
+    assert told["count"] == len(told["list"])
+    return told
+
+
 def test_the_longest_list_of_sids_outlives_the_connector(forged):
     """As many as there may be; also through a kill."""
     extra = [(f"S-1-5-21-7-7-7-1000000-1000000-1000000-{n}", p.ON) for n in range(1198)]
+    who = "EXCH31$@CONTOSO.TEST"
     assert forged_call(forged, p.make(extra=extra), client="EXCH31$").status == 403
-    before = forged.rmsctl_json("explain", "EXCH31$@CONTOSO.TEST")["sids"]
-    assert before["count"] == len(before["list"]) == 1200
+    before = sids_of(forged, who)
+    assert before["count"] == 1200
     restart(forged)
-    assert forged.rmsctl_json("explain", "EXCH31$@CONTOSO.TEST")["sids"] == before
+    assert sids_of(forged, who) == before
     assert forged_call(forged, p.make(extra=extra[:-1]), client="EXCH31$").status == 403
-    before = forged.rmsctl_json("explain", "EXCH31$@CONTOSO.TEST")["sids"]
-    assert before["count"] == len(before["list"]) == 1199
+    before = sids_of(forged, who)
+    assert before["count"] == 1199
     assert wait_until(lambda: forged.status()["accounts_unsaved"] == 0, KEPT_S)
     forged.expected |= {"death", 3101}
     restart(forged, signal.SIGKILL)
-    assert forged.rmsctl_json("explain", "EXCH31$@CONTOSO.TEST")["sids"] == before
+    assert sids_of(forged, who) == before
 
 
 def test_servers_conflicts(own):
@@ -405,6 +414,21 @@ def test_explain_of_a_request_that_was_relayed(own):
     assert ids[0] == request_id(reply) and request["request_id"] in ids
     text = own.rmsctl("explain", request_id(reply)).stdout
     assert request_id(reply) in text and "let in" in text
+
+
+def test_explain_of_a_request_says_when_the_sids_are_of_a_later_one(forged):
+    """It may have come with others."""
+    first = forged_call(forged, p.make(groups=[(1200, p.ON)]), client="EXCH32$")
+    told, _ = explain_request(forged, first)
+    assert told["sids"]["later_s"] is None and told["sids"]["count"] == 3
+    assert "later connection" not in forged.rmsctl("explain", request_id(first)).stdout
+    second = forged_call(forged, p.make(groups=[(1201, p.ON)]), client="EXCH32$")
+    told, _ = explain_request(forged, second)
+    assert told["sids"]["later_s"] is None and f"{GROUP[:-1]}1" in str(told["sids"]["list"])
+    told, _ = explain_request(forged, first)
+    assert told["sids"]["later_s"] is not None and GROUP not in str(told["sids"]["list"])
+    assert "(So it was with a later connection, " in forged.rmsctl(
+        "explain", request_id(first)).stdout
 
 
 def test_explain_of_a_request_by_a_list_that_is_no_more(own):

@@ -204,6 +204,21 @@ put_sid_rows(struct ctl *c, const json_t *list)
 			hidden);
 }
 
+/* Of a request that is asked about: what is known of SIDs is not of then. */
+static void
+put_later(struct ctl *c, const json_t *sids)
+{
+	char text[TEXT_MAX];
+
+	if (!json_is_integer(json_object_get(sids, "later_s")))
+		return;
+	text_duration(text, jget_u64(sids, "later_s"));
+	fprintf(c->out,
+		"(So it was with a later connection, %s after the request, "
+		"which may have come with others.)\n",
+		text);
+}
+
 static void
 put_sids(struct ctl *c, const json_t *r)
 {
@@ -217,6 +232,7 @@ put_sids(struct ctl *c, const json_t *r)
 		fputs("\nIt had no SIDs to show: ", c->out);
 		text_put(c->out, jget_str(sids, "lack"));
 		fputs(".\n", c->out);
+		put_later(c, sids);
 		return;
 	}
 	if (!jget_bool(r, "groups_known")) {
@@ -229,6 +245,7 @@ put_sids(struct ctl *c, const json_t *r)
 	text_duration(age, jget_u64(sids, "age_s"));
 	fprintf(c->out, "\nIts %" PRIu64 " SIDs, as of %s ago:\n",
 		jget_u64(sids, "count"), age);
+	put_later(c, sids);
 	put_sid_rows(c, list);
 }
 

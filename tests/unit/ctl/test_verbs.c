@@ -608,7 +608,7 @@ test_explain_of_an_account_that_came(void **state)
 		"\"bound\":false,\"spn\":\"HTTP/x@B\",\"request_id\":\"i-1\","
 		"\"listener\":\"plain\",\"enctype_name\":\"arcfour-hmac\","
 		"\"weak\":true,\"kvno\":3},\"sids\":{\"count\":2,\"lack\":"
-		"null,\"age_s\":61,\"list\":[{\"sid\":\"S-1-5-21\",\"source\":"
+		"null,\"age_s\":61,\"later_s\":5,\"list\":[{\"sid\":\"S-1-5-21\",\"source\":"
 		"\"user\",\"entry\":null},{\"sid\":\"S-1-5-32\",\"source\":"
 		"\"group\",\"entry\":4}]},"
 		"\"groups_known\":true,\"advice\":\"Add it.\"}",
@@ -632,6 +632,8 @@ test_explain_of_an_account_that_came(void **state)
 	    "  reported   let in 0 times, refused 2 times, since T0 (repeats "
 	    "within a minute may be left out)\n"
 	    "\nIts 2 SIDs, as of 1 min 1 s ago:\n"
+	    "(So it was with a later connection, 5 s after the request, which "
+	    "may have come with others.)\n"
 	    "  SID       SOURCE  ENTRY\n"
 	    "  S-1-5-32  group       4\n"
 	    "  S-1-5-21  user        -\n"
