@@ -229,9 +229,8 @@ sids_are_later(const struct explain *x, uint64_t *s_r)
 		return false;
 	began = clock_real_ns() - (now - n->when) -
 		(uint64_t)n->took_us * NS_PER_US;
-	*s_r = x->seen->sids_ns > began
-		   ? (x->seen->sids_ns - began) / NS_PER_S
-		   : 0;
+	*s_r = x->seen->sids_ns > began ? (x->seen->sids_ns - began) / NS_PER_S
+					: 0;
 	return x->seen->sids_ns > began;
 }
 

@@ -23,7 +23,8 @@
 
 #include "shm/base/bug.h"
 
-/* Clocks may differ by five minutes, krb5's default; what has drifted so far goes on. */
+/* Clocks may differ by five minutes, krb5's default; what has drifted so far
+ * goes on. */
 #define KEYTAB_DRIFT_MS 60000
 #define KEYTAB_SKEW_MS	300000
 /* A service's ticket lives ten hours in Active Directory and a day in MIT

@@ -608,7 +608,8 @@ test_explain_of_an_account_that_came(void **state)
 		"\"bound\":false,\"spn\":\"HTTP/x@B\",\"request_id\":\"i-1\","
 		"\"listener\":\"plain\",\"enctype_name\":\"arcfour-hmac\","
 		"\"weak\":true,\"kvno\":3},\"sids\":{\"count\":2,\"lack\":"
-		"null,\"age_s\":61,\"later_s\":5,\"list\":[{\"sid\":\"S-1-5-21\",\"source\":"
+		"null,\"age_s\":61,\"later_s\":5,\"list\":[{\"sid\":\"S-1-5-"
+		"21\",\"source\":"
 		"\"user\",\"entry\":null},{\"sid\":\"S-1-5-32\",\"source\":"
 		"\"group\",\"entry\":4}]},"
 		"\"groups_known\":true,\"advice\":\"Add it.\"}",

@@ -591,7 +591,7 @@ the_longest_list_outlives_the_process(void **state)
 	m.sids.len = 0;
 	report(s, m, 2);
 	assert_int_equal(seen_unsaved(s), 2); /* account and entry */
-	m.sids.len = SIDS_PACKED_MAX; /* by another relay */
+	m.sids.len = SIDS_PACKED_MAX;	      /* by another relay */
 	report(s, m, 3);
 	assert_int_equal(seen_unsaved(s), 2);
 	save(s);
