@@ -36,6 +36,8 @@ const char *check_no_proxy(const char *s);
 const char *check_issuers(const char *s);
 /* Name of a Unix account or group. */
 const char *check_account(const char *s);
+/* Absolute paths separated by commas, at most CONF_CERTS_MAX. */
+const char *check_paths(const char *s);
 /* Letters, digits, dot, - and _. */
 const char *check_node_name(const char *s);
 

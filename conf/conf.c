@@ -38,6 +38,7 @@
 #define CHECK_PROXY_URL	      check_proxy_url
 #define CHECK_NO_PROXY	      check_no_proxy
 #define CHECK_NETWORKS	      check_networks
+#define CHECK_PATHS	      check_paths
 
 #define M ROLE_BIT(ROLE_MASTER)
 #define R ROLE_BIT(ROLE_RELAY)

@@ -21,6 +21,7 @@
 #define CONF_TEXT_MAX	   512 /* any text or path with its NUL */
 #define CONF_LISTENERS_MAX 16
 #define CONF_NETS_MAX	   32 /* of a list of networks */
+#define CONF_CERTS_MAX	   8  /* certificates of a listener */
 
 #define CONF_C_INT  int64_t
 #define CONF_C_SIZE int64_t
@@ -92,6 +93,13 @@ const struct conf_row *conf_row_find(const struct conf_row *rows, size_t n,
 /* The name most like `name`, or NULL when none is near enough. */
 const char *conf_row_nearest(const struct conf_row *rows, size_t n,
 			     const char *name);
+
+/* The file at this place (from 0) of a directive that check_paths() found
+ * good; false, and "", behind the last. */
+bool conf_path_at(const struct conf_text *list, size_t place,
+		  char path_r[CONF_TEXT_MAX]);
+/* How many there are. */
+size_t conf_paths(const struct conf_text *list);
 
 /* Every member at its default, no listener. */
 void conf_defaults(struct conf *c);

@@ -227,38 +227,55 @@ conf_pair_fault(struct slice chain, struct slice key)
 /* --- a listener -------------------------------------------------------- */
 
 static void
-check_pair(struct check *k, size_t i)
+check_pair(const struct spot *cert, const char *cert_path,
+	   const struct spot *key, const char *key_path)
+{
+	STACK_OF(X509) *chain =
+	    load_certs(cert, cert_path, PEM_BYTES_MAX, CHAIN_CERTS_MAX);
+	EVP_PKEY *pkey = load_key(key, key_path);
+
+	if (chain != NULL && pkey != NULL &&
+	    X509_check_private_key(sk_X509_value(chain, 0), pkey) != 1)
+		check_fault(key, key_path, no_pair);
+	ERR_clear_error();
+	if (chain != NULL) {
+		check_chain(cert, cert_path, chain);
+		check_dates(cert, cert_path, sk_X509_value(chain, 0));
+	}
+	EVP_PKEY_free(pkey);
+	sk_X509_pop_free(chain, X509_free);
+}
+
+static void
+check_pairs(struct check *k, size_t i)
 {
 	const struct conf_listener *l = &k->c->listener[i];
 	char cert_text[128], key_text[128];
+	char cert_path[CONF_TEXT_MAX], key_path[CONF_TEXT_MAX], why[128];
+	size_t ncerts = conf_paths(&l->certificate),
+	       nkeys = conf_paths(&l->key);
 	struct spot cert, key;
-	EVP_PKEY *pkey = NULL;
-	STACK_OF(X509) *chain = NULL;
 
 	check_listener_spot(k, i, "certificate", cert_text, sizeof(cert_text),
 			    &cert);
 	check_listener_spot(k, i, "key", key_text, sizeof(key_text), &key);
-	if (l->certificate.s[0] == '\0')
+	if (ncerts == 0)
 		check_fault(&cert, "",
 			    "not set, tls = true needs it, name a PEM file");
-	else
-		chain = load_certs(&cert, l->certificate.s, PEM_BYTES_MAX,
-				   CHAIN_CERTS_MAX);
-	if (l->key.s[0] == '\0')
+	if (nkeys == 0)
 		check_fault(&key, "",
 			    "not set, tls = true needs it, name a PEM file");
-	else
-		pkey = load_key(&key, l->key.s);
-	if (chain != NULL && pkey != NULL &&
-	    X509_check_private_key(sk_X509_value(chain, 0), pkey) != 1)
-		check_fault(&key, l->key.s, no_pair);
-	ERR_clear_error();
-	if (chain != NULL) {
-		check_chain(&cert, l->certificate.s, chain);
-		check_dates(&cert, l->certificate.s, sk_X509_value(chain, 0));
+	if (ncerts != nkeys && ncerts > 0 && nkeys > 0) {
+		snprintf(why, sizeof(why),
+			 "%zu of them for %zu certificates, name one for each "
+			 "in the same order",
+			 nkeys, ncerts);
+		check_fault(&key, "", why);
 	}
-	EVP_PKEY_free(pkey);
-	sk_X509_pop_free(chain, X509_free);
+	for (size_t n = 0; n < MIN(ncerts, nkeys); n++)
+		if (conf_path_at(&l->certificate, n, cert_path) &&
+		    conf_path_at(&l->key, n, key_path))
+			check_pair(&cert, cert_path, &key, key_path);
 }
 
 static void
@@ -497,7 +514,7 @@ void
 check_certs(struct check *k, size_t i)
 {
 	if (k->c->listener[i].tls)
-		check_pair(k, i);
+		check_pairs(k, i);
 	else
 		check_no_tls(k, i);
 	check_bindings(k, i);

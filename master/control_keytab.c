@@ -74,12 +74,16 @@ static void
 show_certificates(struct control_call *c)
 {
 	const struct conf *conf = &c->m->conf;
+	char path[CONF_TEXT_MAX];
 
 	json_array(&c->json, "certificates");
-	for (size_t i = 0; i < conf->nlisteners; i++)
-		if (conf->listener[i].tls)
-			json_str(&c->json, NULL,
-				 conf->listener[i].certificate.s);
+	for (size_t i = 0; i < conf->nlisteners; i++) {
+		const struct conf_listener *l = &conf->listener[i];
+
+		for (size_t k = 0;
+		     l->tls && conf_path_at(&l->certificate, k, path); k++)
+			json_str(&c->json, NULL, path);
+	}
 	json_array_end(&c->json);
 }
 

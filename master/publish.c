@@ -292,24 +292,26 @@ send_segments(struct publish *p, struct proc *c)
 }
 
 static void
-send_pem(struct proc *c, uint32_t i, enum listener_pem kind, int fd)
+send_pem(struct proc *c, uint32_t i, enum listener_pem kind, uint32_t place,
+	 int fd)
 {
-	struct msg_listener_pem m = {.index = i, .kind = kind};
+	struct msg_listener_pem m = {.index = i, .kind = kind, .place = place};
 	uint8_t body[16];
 	size_t len = msg_listener_pem_pack(&m, body, sizeof(body));
 
-	supervise_send(c, IPC_LISTENER_PEM, body, len, fd);
+	if (fd >= 0)
+		supervise_send(c, IPC_LISTENER_PEM, body, len, fd);
 }
 
-/* LISTENER and TLS_KEY. */
 static void
-send_of_listener(struct proc *c, enum ipc_type type, uint32_t i, int fd)
+send_key(struct proc *c, uint32_t i, uint32_t place, int fd)
 {
-	struct msg_listener m = {.index = i};
+	struct msg_tls_key m = {.index = i, .place = place};
 	uint8_t body[16];
-	size_t len = msg_listener_pack(&m, body, sizeof(body));
+	size_t len = msg_tls_key_pack(&m, body, sizeof(body));
 
-	supervise_send(c, type, body, len, fd);
+	if (fd >= 0)
+		supervise_send(c, IPC_TLS_KEY, body, len, fd);
 }
 
 static void
@@ -318,12 +320,15 @@ send_of_listeners(struct publish *p, struct proc *c)
 	const struct publish_files *f = p->files;
 
 	for (uint32_t i = 0; i < p->conf->nlisteners; i++) {
-		if (c->role == ROLE_KEEPER && f->key_fd[i] >= 0)
-			send_of_listener(c, IPC_TLS_KEY, i, f->key_fd[i]);
+		for (uint32_t k = 0; k < CONF_CERTS_MAX; k++) {
+			if (c->role == ROLE_KEEPER)
+				send_key(c, i, k, f->key_fd[i][k]);
+			else if (c->role == ROLE_RELAY)
+				send_pem(c, i, PEM_CHAIN, k, f->chain_fd[i][k]);
+		}
 		for (int k = 0; c->role == ROLE_RELAY && k < PEM_MAX; k++)
-			if (f->pem_fd[i][k] >= 0)
-				send_pem(c, i, (enum listener_pem)k,
-					 f->pem_fd[i][k]);
+			send_pem(c, i, (enum listener_pem)k, 0,
+				 f->pem_fd[i][k]);
 	}
 }
 
@@ -346,6 +351,16 @@ send_credentials(struct publish *p, struct proc *c)
 }
 
 static void
+send_listener(struct proc *c, uint32_t i, int fd)
+{
+	struct msg_listener m = {.index = i};
+	uint8_t body[16];
+	size_t len = msg_listener_pack(&m, body, sizeof(body));
+
+	supervise_send(c, IPC_LISTENER, body, len, fd);
+}
+
+static void
 send_listeners(struct publish *p, struct proc *c)
 {
 	for (uint32_t i = 0; p->listen != NULL && i < listen_count(p->listen);
@@ -353,7 +368,7 @@ send_listeners(struct publish *p, struct proc *c)
 		int fd = listen_fd(p->listen, i, c->slot);
 
 		if (fd >= 0)
-			send_of_listener(c, IPC_LISTENER, i, fd);
+			send_listener(c, i, fd);
 	}
 }
 

@@ -125,18 +125,18 @@ files_load_keytab(struct publish_files *f, const char *path, char *err,
  * as they were when conf_file_check() saw them.
  */
 static int
-files_load_pair(struct publish_files *f, size_t i,
-		const struct conf_listener *c, char *err, size_t err_size)
+files_load_pair(const char *cert_path, const char *key_path, int *chain_fd_r,
+		int *key_fd_r, char *err, size_t err_size)
 {
 	char *chain, *key;
 	size_t chain_len, key_len;
 	const char *fault;
-	int r = files_read(c->certificate.s, FILES_PEM_MAX, &chain, &chain_len,
-			   err, err_size);
+	int r = files_read(cert_path, FILES_PEM_MAX, &chain, &chain_len, err,
+			   err_size);
 
 	if (r != 0)
 		return r;
-	r = files_read(c->key.s, FILES_PEM_MAX, &key, &key_len, err, err_size);
+	r = files_read(key_path, FILES_PEM_MAX, &key, &key_len, err, err_size);
 	if (r != 0) {
 		free(chain);
 		return r;
@@ -144,18 +144,33 @@ files_load_pair(struct publish_files *f, size_t i,
 	fault = conf_pair_fault((struct slice){chain, chain_len},
 				(struct slice){key, key_len});
 	if (fault != NULL) {
-		snprintf(err, err_size, "%s: %s", c->key.s, fault);
+		snprintf(err, err_size, "%s: %s", key_path, fault);
 		r = -EINVAL;
 	}
 	if (r == 0)
-		r = files_seal(c->certificate.s, chain, chain_len,
-			       &f->pem_fd[i][PEM_CHAIN], err, err_size);
-	if (r == 0)
-		r = files_seal(c->key.s, key, key_len, &f->key_fd[i], err,
+		r = files_seal(cert_path, chain, chain_len, chain_fd_r, err,
 			       err_size);
+	if (r == 0)
+		r = files_seal(key_path, key, key_len, key_fd_r, err, err_size);
 	str_wipe(key, key_len);
 	free(key);
 	free(chain);
+	return r;
+}
+
+static int
+files_load_pairs(struct publish_files *f, size_t i,
+		 const struct conf_listener *c, char *err, size_t err_size)
+{
+	char cert[CONF_TEXT_MAX], key[CONF_TEXT_MAX];
+	int r = 0;
+
+	for (size_t k = 0; r == 0 && k < CONF_CERTS_MAX &&
+			   conf_path_at(&c->certificate, k, cert) &&
+			   conf_path_at(&c->key, k, key);
+	     k++)
+		r = files_load_pair(cert, key, &f->chain_fd[i][k],
+				    &f->key_fd[i][k], err, err_size);
 	return r;
 }
 
@@ -168,7 +183,7 @@ files_load_listener(struct publish_files *f, size_t i,
 
 	if (r != 0 || !c->tls)
 		return r;
-	r = files_load_pair(f, i, c, err, err_size);
+	r = files_load_pairs(f, i, c, err, err_size);
 	if (r == 0)
 		r = files_copy(c->client_ca.s, FILES_PEM_MAX,
 			       &f->pem_fd[i][PEM_CLIENT_CA], err, err_size);
@@ -192,6 +207,7 @@ publish_files_load(struct publish_files **f_r, const struct conf *conf,
 	f->keytab_fd = f->ntlm_users_fd = f->ca_fd = f->proxy_ca_fd = -1;
 	memset(f->key_fd, 0xff, sizeof(f->key_fd)); /* all -1 */
 	memset(f->pem_fd, 0xff, sizeof(f->pem_fd));
+	memset(f->chain_fd, 0xff, sizeof(f->chain_fd));
 	for (size_t i = 0; r == 0 && i < conf->nlisteners; i++)
 		r = files_load_listener(f, i, &conf->listener[i], err,
 					err_size);
@@ -224,7 +240,10 @@ publish_files_free(struct publish_files **fp)
 	for (size_t i = 0; i < CONF_LISTENERS_MAX; i++) {
 		for (size_t k = 0; k < PEM_MAX; k++)
 			fd_close(&f->pem_fd[i][k]);
-		fd_close(&f->key_fd[i]);
+		for (size_t k = 0; k < CONF_CERTS_MAX; k++) {
+			fd_close(&f->chain_fd[i][k]);
+			fd_close(&f->key_fd[i][k]);
+		}
 	}
 	fd_close(&f->keytab_fd);
 	fd_close(&f->ntlm_users_fd);

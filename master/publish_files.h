@@ -9,11 +9,13 @@
 
 struct publish_files {
 	int pem_fd[CONF_LISTENERS_MAX][PEM_MAX]; /* sealed memfds, -1 none */
-	int key_fd[CONF_LISTENERS_MAX];		 /* likewise */
-	int keytab_fd;				 /* sealed memfd, -1 none */
-	int ntlm_users_fd;			 /* -1 none */
-	int ca_fd;				 /* sealed memfd, -1 none */
-	int proxy_ca_fd; /* the same; -1: those of ca_fd */
+	/* Likewise, of each certificate; PEM_CHAIN above is not used. */
+	int chain_fd[CONF_LISTENERS_MAX][CONF_CERTS_MAX];
+	int key_fd[CONF_LISTENERS_MAX][CONF_CERTS_MAX];
+	int keytab_fd;	   /* sealed memfd, -1 none */
+	int ntlm_users_fd; /* -1 none */
+	int ca_fd;	   /* sealed memfd, -1 none */
+	int proxy_ca_fd;   /* the same; -1: those of ca_fd */
 };
 
 #endif

@@ -80,8 +80,12 @@ MSG_FLAT(segment, SEGMENT_FIELDS,
 #define LISTENER_FIELDS(F) F(u32, index)
 MSG_FLAT(listener, LISTENER_FIELDS, true);
 
-#define LISTENER_PEM_FIELDS(F) F(u32, index) F(enum, kind)
-MSG_FLAT(listener_pem, LISTENER_PEM_FIELDS, m_r->kind < PEM_MAX);
+#define TLS_KEY_FIELDS(F) F(u32, index) F(u32, place)
+MSG_FLAT(tls_key, TLS_KEY_FIELDS, true);
+
+#define LISTENER_PEM_FIELDS(F) F(u32, index) F(enum, kind) F(u32, place)
+MSG_FLAT(listener_pem, LISTENER_PEM_FIELDS,
+	 m_r->kind < PEM_MAX && (m_r->place == 0 || m_r->kind == PEM_CHAIN));
 
 #define PEER_FIELDS(F) F(enum, role) F(u32, slot) F(u64, life)
 MSG_FLAT(peer, PEER_FIELDS, m_r->role < ROLE_MAX && m_r->slot < RELAY_MAX);

@@ -31,9 +31,15 @@ struct msg_segment {
 	enum segment_kind kind;
 };
 
-/* --- LISTENER, TLS_KEY: which listener of the view ------------------- */
+/* --- LISTENER: which listener of the view ---------------------------- */
 struct msg_listener {
 	uint32_t index; /* position in the view's list of listeners */
+};
+
+/* --- TLS_KEY: of which of its certificates --------------------------- */
+struct msg_tls_key {
+	uint32_t index; /* of the listener */
+	uint32_t place; /* in its list of certificates */
 };
 
 /* --- LISTENER_PEM: what relays know of a listener, all of it public --- */
@@ -47,6 +53,7 @@ enum listener_pem {
 struct msg_listener_pem {
 	uint32_t index; /* of the listener */
 	enum listener_pem kind;
+	uint32_t place; /* of PEM_CHAIN: in the list of certificates; else 0 */
 };
 
 /* --- PEER ------------------------------------------------------------ */
@@ -236,7 +243,7 @@ enum sign_op {
 	SIGN_ECDSA = 3,	    /* ECDSA over a digest */
 };
 struct msg_sign {
-	uint32_t index; /* of the listener whose key it is */
+	uint32_t index; /* of the listener whose (first) key it is */
 	enum sign_op op;
 	struct slice data;
 	/* worker/spki.h: names the key itself, as a reload changes keys in
@@ -279,6 +286,7 @@ struct msg_cloud_health {
 
 MSG_DECLARE(segment)
 MSG_DECLARE(listener)
+MSG_DECLARE(tls_key)
 MSG_DECLARE(listener_pem)
 MSG_DECLARE(peer)
 MSG_DECLARE(accuse)

@@ -72,19 +72,19 @@ take_peer(struct keeper *k, struct ipc_msg *m)
 static int
 take_tls_key(struct keeper *k, const struct ipc_msg *m)
 {
-	struct msg_listener l;
+	struct msg_tls_key at;
 	char why[256];
 
-	if (msg_listener_unpack(&l, m->body, m->len) != 0)
+	if (msg_tls_key_unpack(&at, m->body, m->len) != 0)
 		return -EPROTO;
 	if (k->next_keys == NULL)
 		k->next_keys = sign_keys_new();
 	if (k->next_keys == NULL)
 		return -ENOMEM;
-	if (sign_keys_load(k->next_keys, l.index, m->fd, why, sizeof(why)) !=
-	    0) {
+	if (sign_keys_load(k->next_keys, &at, m->fd, why, sizeof(why)) != 0) {
 		/* The set is refused as a whole when it ends. */
-		log_err("TLS key of listener %u: %s", l.index, why);
+		log_err("TLS key %u of listener %u: %s", at.place, at.index,
+			why);
 		k->bad_key = true;
 	}
 	return 0;

@@ -23,7 +23,11 @@
 #include "shm/base/log.h"
 #include "worker/spki.h"
 
-_Static_assert(SIGN_KEYS_MAX == CONF_LISTENERS_MAX, "one key per listener");
+_Static_assert(SIGN_LISTENERS_MAX == CONF_LISTENERS_MAX &&
+		   SIGN_CERTS_MAX == CONF_CERTS_MAX,
+	       "one key for each certificate");
+
+#define SIGN_KEYS_MAX (SIGN_LISTENERS_MAX * SIGN_CERTS_MAX)
 
 /* A key with its chain behind it may stand in one file. */
 #define PEM_BYTES_MAX (256 * 1024)
@@ -34,9 +38,9 @@ _Static_assert(SIGN_KEYS_MAX == CONF_LISTENERS_MAX, "one key per listener");
 #define DIGEST_MAX 64
 
 struct sign_keys {
-	EVP_PKEY *key[SIGN_KEYS_MAX];
-	uint64_t tag[SIGN_KEYS_MAX]; /* worker/spki.h */
-	struct sign_keys *before;    /* the set before this one; owned */
+	EVP_PKEY *key[SIGN_KEYS_MAX]; /* SIGN_CERTS_MAX of each listener */
+	uint64_t tag[SIGN_KEYS_MAX];  /* worker/spki.h */
+	struct sign_keys *before;     /* the set before this one; owned */
 };
 
 void
@@ -122,31 +126,32 @@ parse_pem(const char *data, size_t len, const char **fault_r)
 }
 
 int
-sign_keys_load(struct sign_keys *k, uint32_t index, int fd, char *why,
-	       size_t why_size)
+sign_keys_load(struct sign_keys *k, const struct msg_tls_key *at, int fd,
+	       char *why, size_t why_size)
 {
+	size_t i = (size_t)at->index * SIGN_CERTS_MAX + at->place;
 	const char *fault;
 	char *data;
 	size_t len;
 	int r;
 
-	snprintf(why, why_size, "no such listener");
-	if (index >= SIGN_KEYS_MAX)
+	snprintf(why, why_size, "no such certificate");
+	if (at->index >= SIGN_LISTENERS_MAX || at->place >= SIGN_CERTS_MAX)
 		return -EINVAL;
 	r = fd_read_all(fd, PEM_BYTES_MAX, &data, &len);
 	if (r != 0) {
 		snprintf(why, why_size, "it cannot be read: %s", strerror(-r));
 		return -EINVAL;
 	}
-	EVP_PKEY_free(k->key[index]);
-	k->key[index] = parse_pem(data, len, &fault);
+	EVP_PKEY_free(k->key[i]);
+	k->key[i] = parse_pem(data, len, &fault);
 	str_wipe(data, len);
 	free(data);
-	if (k->key[index] == NULL) {
+	if (k->key[i] == NULL) {
 		snprintf(why, why_size, "%s", fault);
 		return -EINVAL;
 	}
-	k->tag[index] = spki_tag(k->key[index]);
+	k->tag[i] = spki_tag(k->key[i]);
 	why[0] = '\0';
 	return 0;
 }
@@ -294,7 +299,9 @@ static EVP_PKEY *
 find_key(const struct sign_keys *k, const struct msg_sign *m)
 {
 	if (m->key == 0)
-		return m->index < SIGN_KEYS_MAX ? k->key[m->index] : NULL;
+		return m->index < SIGN_LISTENERS_MAX
+			   ? k->key[m->index * SIGN_CERTS_MAX]
+			   : NULL;
 	for (; k != NULL; k = k->before)
 		for (size_t i = 0; i < SIGN_KEYS_MAX; i++)
 			if (k->key[i] != NULL && k->tag[i] == m->key)

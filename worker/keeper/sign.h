@@ -13,7 +13,8 @@
 
 #include "shm/msg.h"
 
-#define SIGN_KEYS_MAX 16 /* CONF_LISTENERS_MAX */
+#define SIGN_LISTENERS_MAX 16 /* CONF_LISTENERS_MAX */
+#define SIGN_CERTS_MAX	   8  /* CONF_CERTS_MAX */
 /* Largest result: RSA of 4096 bits.  IPC_SIGN_REPLY has room for twice that. */
 #define SIGN_BYTES_MAX 512
 
@@ -33,11 +34,12 @@ size_t sign_keys_count(const struct sign_keys *k);
 void sign_keys_succeed(struct sign_keys *k, struct sign_keys **old);
 
 /*
- * Reads the PEM key of listener `index` from fd, which stays the caller's.
+ * Reads the PEM key of a listener's certificate, which is in this place of its
+ * list, from fd, which stays the caller's.
  * 0, or -EINVAL with one line in why: what, and what would do.
  */
-MUST_USE int sign_keys_load(struct sign_keys *k, uint32_t index, int fd,
-			    char *why, size_t why_size);
+MUST_USE int sign_keys_load(struct sign_keys *k, const struct msg_tls_key *at,
+			    int fd, char *why, size_t why_size);
 
 /*
  * Carries out m.  Bytes written to out, or -EINVAL: no such key, a key of

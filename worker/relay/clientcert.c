@@ -174,6 +174,16 @@ load_crls(X509_STORE *store, struct slice pem)
 	return n;
 }
 
+static void
+ask_for_one(SSL_CTX *ctx, int verify)
+{
+	SSL_CTX_set_verify(ctx, verify, on_verify);
+	SSL_CTX_set_verify_depth(ctx, CLIENTCERT_DEPTH_MAX);
+	SSL_CTX_set_max_cert_list(ctx, CLIENTCERT_BYTES_MAX);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+	SSL_CTX_set_num_tickets(ctx, 0);
+}
+
 int
 clientcert_setup(SSL_CTX *ctx, enum clientcert_mode mode, struct slice ca,
 		 struct slice crl, char *err, size_t err_size)
@@ -199,11 +209,21 @@ clientcert_setup(SSL_CTX *ctx, enum clientcert_mode mode, struct slice ca,
 	X509_STORE_set_purpose(store, X509_PURPOSE_SSL_CLIENT);
 	X509_STORE_set_depth(store, CLIENTCERT_DEPTH_MAX);
 	X509_STORE_set_verify_cb(store, on_verify);
-	SSL_CTX_set_verify(ctx, verify, on_verify);
-	SSL_CTX_set_verify_depth(ctx, CLIENTCERT_DEPTH_MAX);
-	SSL_CTX_set_max_cert_list(ctx, CLIENTCERT_BYTES_MAX);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-	SSL_CTX_set_num_tickets(ctx, 0);
+	ask_for_one(ctx, verify);
+	return 0;
+}
+
+int
+clientcert_share(SSL_CTX *ctx, const SSL_CTX *from)
+{
+	STACK_OF(X509_NAME) *names =
+	    SSL_dup_CA_list(SSL_CTX_get_client_CA_list(from));
+
+	if (names == NULL)
+		return -ENOMEM;
+	SSL_CTX_set_client_CA_list(ctx, names); /* takes them */
+	SSL_CTX_set1_cert_store(ctx, SSL_CTX_get_cert_store(from));
+	ask_for_one(ctx, SSL_CTX_get_verify_mode(from));
 	return 0;
 }
 

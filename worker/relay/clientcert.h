@@ -53,6 +53,10 @@ MUST_USE int clientcert_setup(SSL_CTX *ctx, enum clientcert_mode mode,
 			      struct slice ca, struct slice crl, char *err,
 			      size_t err_size);
 
+/* The same for another certificate of the listener: whom to trust, and names,
+ * are those of `from`, which was set up.  0 or -ENOMEM. */
+MUST_USE int clientcert_share(SSL_CTX *ctx, const SSL_CTX *from);
+
 /* After a handshake that failed: whether that was about the client's
  * certificate. */
 void clientcert_failed(SSL *ssl, struct clientcert_refusal *r);

@@ -17,6 +17,7 @@
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
 #include "worker/relay/client.h"
+#include "worker/relay/sni.h"
 
 /* Largest PEM text that the master sends. */
 #define LISTENER_PEM_MAX (UINT64_C(16) << 20)
@@ -61,9 +62,10 @@ listener_take_pem(struct relay *w, struct ipc_msg *m)
 	struct listener_text *t;
 
 	if (msg_listener_pem_unpack(&mp, m->body, m->len) != 0 ||
-	    mp.index >= CONF_LISTENERS_MAX)
+	    mp.index >= CONF_LISTENERS_MAX || mp.place >= CONF_CERTS_MAX)
 		return -EPROTO;
-	t = &w->listener[mp.index].next[mp.kind];
+	t = mp.kind == PEM_CHAIN ? &w->listener[mp.index].next_chain[mp.place]
+				 : &w->listener[mp.index].next[mp.kind];
 	text_drop(t);
 	return fd_read_all(m->fd, LISTENER_PEM_MAX, &t->pem, &t->len);
 }
@@ -74,6 +76,8 @@ listener_forget(struct listener *l)
 	fd_close(&l->next_fd);
 	for (size_t i = 0; i < PEM_MAX; i++)
 		text_drop(&l->next[i]);
+	for (size_t i = 0; i < CONF_CERTS_MAX; i++)
+		text_drop(&l->next_chain[i]);
 	SSL_CTX_free(l->next_ctx);
 	l->next_ctx = NULL;
 }
@@ -87,22 +91,30 @@ listener_abort(struct relay *w)
 
 /* ---- making ---------------------------------------------------------- */
 
+static bool
+hash_text(EVP_MD_CTX *md, const struct listener_text *t)
+{
+	/* the NUL behind each keeps one from running into the next */
+	return EVP_DigestUpdate(md, t->pem, t->len) == 1 &&
+	       EVP_DigestUpdate(md, "", 1) == 1;
+}
+
+/* Of the listener, and of the chains from `first` to `end`. */
 static int
-listener_hash(struct listener *l, const struct conf_listener *cl)
+listener_hash(const struct listener *l, const struct conf_listener *cl,
+	      size_t first, size_t end, uint8_t id_r[TLS_ID_BYTES])
 {
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	bool ok = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
 
-	/* the NUL behind each keeps one from running into the next */
 	ok = ok && EVP_DigestUpdate(md, cl->name, strlen(cl->name) + 1) == 1 &&
 	     EVP_DigestUpdate(md, cl->client_certificate.s,
 			      strlen(cl->client_certificate.s) + 1) == 1;
+	for (size_t i = first; i < end; i++)
+		ok = ok && hash_text(md, &l->next_chain[i]);
 	for (size_t i = 0; i < PEM_MAX; i++)
-		ok =
-		    ok &&
-		    EVP_DigestUpdate(md, l->next[i].pem, l->next[i].len) == 1 &&
-		    EVP_DigestUpdate(md, "", 1) == 1;
-	ok = ok && EVP_DigestFinal_ex(md, l->next_id, NULL) == 1;
+		ok = ok && hash_text(md, &l->next[i]);
+	ok = ok && EVP_DigestFinal_ex(md, id_r, NULL) == 1;
 	EVP_MD_CTX_free(md);
 	return ok ? 0 : -ENOMEM;
 }
@@ -113,12 +125,72 @@ text_slice(const struct listener_text *t)
 	return (struct slice){t->pem == NULL ? "" : t->pem, t->len};
 }
 
+/* That of one certificate; sessions are its own.  first: whose issuers of
+ * clients it shares; NULL: it is the first.  NULL with a line. */
+static SSL_CTX *
+listener_cert_ctx(struct listener *l, const struct conf_listener *cl,
+		  size_t place, SSL_CTX *first, char *err, size_t err_size)
+{
+	enum clientcert_mode mode = clientcert_mode(cl->client_certificate.s);
+	uint8_t id[TLS_ID_BYTES];
+	SSL_CTX *ctx;
+	int r = 0;
+
+	snprintf(err, err_size, "out of memory");
+	if (listener_hash(l, cl, place, place + 1, id) != 0)
+		return NULL;
+	ctx = tls_server_ctx(l->w, text_slice(&l->next_chain[place]), id, err,
+			     err_size);
+	if (ctx != NULL && mode != CLIENTCERT_OFF)
+		r = first != NULL
+			? clientcert_share(ctx, first)
+			: clientcert_setup(ctx, mode,
+					   text_slice(&l->next[PEM_CLIENT_CA]),
+					   text_slice(&l->next[PEM_CLIENT_CRL]),
+					   err, err_size);
+	if (r == 0)
+		return ctx;
+	SSL_CTX_free(ctx);
+	return NULL;
+}
+
+static size_t
+listener_chains(const struct listener *l)
+{
+	size_t n = 0;
+
+	while (n < CONF_CERTS_MAX && l->next_chain[n].pem != NULL)
+		n++;
+	return n;
+}
+
+/* The others of several certificates, on the first. */
+static int
+listener_make_others(struct listener *l, const struct conf_listener *cl,
+		     size_t n, char *err, size_t err_size)
+{
+	struct sni *s = sni_new();
+	int r = s == NULL ? -ENOMEM : sni_add(s, l->next_ctx);
+
+	snprintf(err, err_size, "out of memory");
+	for (size_t i = 1; r == 0 && i < n; i++) {
+		SSL_CTX *ctx =
+		    listener_cert_ctx(l, cl, i, l->next_ctx, err, err_size);
+
+		r = ctx == NULL ? -EINVAL : sni_add(s, ctx);
+	}
+	if (r == 0)
+		r = sni_install(l->next_ctx, &s);
+	sni_free(&s);
+	return r;
+}
+
 static int
 listener_make_ctx(struct listener *l, const struct conf_listener *cl)
 {
-	const struct listener_text *chain = &l->next[PEM_CHAIN];
-	enum clientcert_mode mode = clientcert_mode(cl->client_certificate.s);
+	size_t n = listener_chains(l);
 	char err[256] = "no certificate";
+	int r = 0;
 
 	if (!cl->tls)
 		return 0;
@@ -127,14 +199,12 @@ listener_make_ctx(struct listener *l, const struct conf_listener *cl)
 		l->next_ctx = l->ctx;
 		return 0;
 	}
-	if (chain->pem != NULL)
-		l->next_ctx = tls_server_ctx(l->w, text_slice(chain),
-					     l->next_id, err, sizeof(err));
-	if (l->next_ctx != NULL &&
-	    (mode == CLIENTCERT_OFF ||
-	     clientcert_setup(
-		 l->next_ctx, mode, text_slice(&l->next[PEM_CLIENT_CA]),
-		 text_slice(&l->next[PEM_CLIENT_CRL]), err, sizeof(err)) == 0))
+	if (n > 0)
+		l->next_ctx =
+		    listener_cert_ctx(l, cl, 0, NULL, err, sizeof(err));
+	if (l->next_ctx != NULL && n > 1)
+		r = listener_make_others(l, cl, n, err, sizeof(err));
+	if (l->next_ctx != NULL && r == 0)
 		return 0;
 	log_err("listener %s: %s", cl->name, err);
 	return -EINVAL;
@@ -173,7 +243,7 @@ listener_prepare(struct relay *w)
 		struct listener *l = &w->listener[i];
 		const struct conf_listener *cl = &w->c->conf.listener[i];
 
-		r = listener_hash(l, cl);
+		r = listener_hash(l, cl, 0, listener_chains(l), l->next_id);
 		if (r == 0)
 			r = listener_make_ctx(l, cl);
 		if (r == 0)

@@ -53,7 +53,8 @@ struct listener {
 	bool up; /* the newest set has it */
 	int fd;
 	struct event *ev; /* NULL: does not accept */
-	SSL_CTX *ctx;	  /* NULL on a plain listener */
+	SSL_CTX *ctx;	  /* NULL on a plain listener; sni.h: others hang
+			   * on it where there are several certificates */
 	/* Of all that a handshake here depends on: another one, another
 	 * session id context, so none is resumed across. */
 	uint8_t id[TLS_ID_BYTES];
@@ -66,7 +67,8 @@ struct listener {
 
 	/* of the set under way */
 	int next_fd;
-	struct listener_text next[PEM_MAX];
+	struct listener_text next_chain[CONF_CERTS_MAX];
+	struct listener_text next[PEM_MAX]; /* but chains */
 	SSL_CTX *next_ctx;
 	uint8_t next_id[TLS_ID_BYTES];
 	struct listener_bindings next_further;

@@ -25,7 +25,8 @@ load_bytes(uint32_t index, const void *p, size_t len)
 	int fd = fd_memfd_sealed("key", p, len), r;
 
 	assert_true(fd >= 0);
-	r = sign_keys_load(keys, index, fd, why, sizeof(why));
+	r = sign_keys_load(keys, &(struct msg_tls_key){index, 0}, fd, why,
+			   sizeof(why));
 	close(fd);
 	assert_true((r == 0) == (why[0] == '\0'));
 	return r;

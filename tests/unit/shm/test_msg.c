@@ -60,7 +60,8 @@ small_ones_come_back(void **state)
 	struct msg_refused ref = {9, S("KEYTAB")}, ref_r;
 	struct msg_drain drain = {30000}, drain_r;
 	struct msg_token_stale ts = {3, 1ULL << 40}, ts_r;
-	struct msg_listener_pem pem = {2, PEM_BINDINGS}, pem_r;
+	struct msg_listener_pem pem = {2, PEM_CHAIN, 5}, pem_r;
+	struct msg_tls_key tk = {3, 7}, tk_r;
 	struct msg_key_use ku = {"HTTP/c@R", 2, 18, 5, 7, 9, 11}, ku_r;
 	struct msg_keeper_status ks = {1, S("HTTP/c@R 2 18\n")}, ks_r;
 
@@ -89,6 +90,10 @@ small_ones_come_back(void **state)
 	assert_int_equal(ts_r.credential, 3);
 	assert_true(ts_r.serial == 1ULL << 40);
 	ROUND(listener_pem, pem, pem_r);
+	assert_true(pem_r.index == 2 && pem_r.kind == PEM_CHAIN &&
+		    pem_r.place == 5);
+	ROUND(tls_key, tk, tk_r);
+	assert_true(tk_r.index == 3 && tk_r.place == 7);
 	assert_int_equal(pem_r.index, 2);
 	assert_int_equal(pem_r.kind, PEM_BINDINGS);
 	ROUND(key_use, ku, ku_r);
@@ -293,7 +298,8 @@ values_out_of_range_are_refused(void **state)
 	struct msg_seen seen = {.mech = MECH_CERT + 1};
 	static const char text[MSG_TOKEN_BYTES_MAX + 1];
 	struct msg_auth_step st = {.first = 2};
-	struct msg_listener_pem pem = {0, PEM_MAX};
+	struct msg_listener_pem pem = {0, PEM_MAX, 0};
+	struct msg_listener_pem pem_at = {0, PEM_CLIENT_CA, 1};
 	struct msg_sign sign = {.op = SIGN_ECDSA + 1};
 	struct msg_sign_reply sr = {true, S("")};
 	size_t n;
@@ -303,6 +309,7 @@ values_out_of_range_are_refused(void **state)
 	seg.kind = 0;
 	REFUSED(segment, seg);
 	REFUSED(listener_pem, pem);
+	REFUSED(listener_pem, pem_at);
 	REFUSED(peer, peer);
 	peer = (struct msg_peer){ROLE_RELAY, RELAY_MAX, 1};
 	REFUSED(peer, peer);
