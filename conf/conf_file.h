@@ -45,6 +45,10 @@ MUST_USE int conf_file_parse(const char *path, const char *text,
 MUST_USE int conf_file_check(const char *path, const struct conf *c,
 			     struct conf_errors *e_r);
 
+/* Of tls_ticket_secret_file. */
+#define CONF_TICKET_SECRET_MIN 32
+#define CONF_TICKET_SECRET_MAX 4096
+
 /* NULL when the first certificate of a PEM text is of the private key in the
  * other; else "why, what would do". */
 const char *conf_pair_fault(struct slice chain, struct slice key);

@@ -270,6 +270,25 @@ check_sealing_key(struct check *k)
 }
 
 static void
+check_ticket_secret(struct check *k)
+{
+	const char *path = k->c->tls_ticket_secret_file.s;
+	struct spot s;
+	size_t len = 0;
+	char *data;
+
+	if (path[0] == '\0')
+		return;
+	check_node_spot(k, "tls_ticket_secret_file", &s);
+	data = check_read(&s, path, CONF_TICKET_SECRET_MAX, true, &len);
+	if (data != NULL && len < CONF_TICKET_SECRET_MIN)
+		check_fault(&s, path,
+			    "shorter than 32 bytes, it could be guessed, make "
+			    "one with head -c 32 /dev/urandom");
+	check_wipe_free(data, len);
+}
+
+static void
 check_libexec(struct check *k)
 {
 	static const char *const child[] = {"rms-relay", "rms-keeper",
@@ -432,6 +451,7 @@ conf_file_check(const char *path, const struct conf *c, struct conf_errors *e_r)
 	check_dir_of(&k, "control_socket", c->control_socket.s);
 	check_libexec(&k);
 	check_sealing_key(&k);
+	check_ticket_secret(&k);
 	check_keytab(&k);
 	check_ntlm(&k);
 	check_readable(&k, "krb5_config", c->krb5_config.s);

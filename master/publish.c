@@ -13,12 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "master/listen.h"
 #include "master/publish_files.h"
 #include "master/store.h"
 #include "master/supervise.h"
+#include "master/ticket_ring.h"
 #include "shm/base/clock.h"
 #include "shm/base/fd.h"
 #include "shm/base/loop.h"
@@ -33,6 +33,8 @@
 #include "shm/base/log.h"
 
 #define BODY_MAX 65536
+/* How often the clock is asked whether ticket keys are to change. */
+#define TICKETS_LOOK_MS UINT64_C(60000)
 
 struct publish {
 	const struct conf *conf;
@@ -50,7 +52,7 @@ struct publish {
 	int replay_fd; /* the keeper's own; we do not map it */
 	struct pub *tickets;
 	int trail_fd[RELAY_MAX]; /* -1 until the relay's first start */
-	struct tickets_value keys;
+	struct ticket_ring *ring;
 	struct loop_timer *rotate;
 	uint8_t body[BODY_MAX];
 };
@@ -61,17 +63,15 @@ static void
 publish_rotate(void *arg)
 {
 	struct publish *p = arg;
-	struct tickets_value *k = &p->keys;
+	struct tickets_value v;
 
-	memmove(&k->key[1], &k->key[0], sizeof(k->key) - sizeof(k->key[0]));
-	/* Short of 257 bytes getrandom() gives all or fails, and it fails
-	 * only on a kernel that this program does not run on. */
-	BUG_ON(getrandom(&k->key[0], sizeof(k->key[0]), 0) !=
-	       sizeof(k->key[0]));
-	k->nkeys = MIN(k->nkeys + 1, (uint32_t)TICKETS_KEYS);
-	k->rotated = clock_boot_ns();
-	pub_write(p->tickets, k);
-	loop_timer_set(p->rotate, UINT64_C(1000) * TICKETS_ROTATE_S);
+	if (ticket_ring_turn(p->ring, clock_real_ns() / NS_PER_S,
+			     clock_boot_ns())) {
+		ticket_ring_value(p->ring, &v);
+		pub_write(p->tickets, &v);
+		str_wipe(&v, sizeof(v));
+	}
+	loop_timer_set(p->rotate, TICKETS_LOOK_MS);
 }
 
 static int
@@ -86,12 +86,11 @@ publish_make_tickets(struct publish *p, const char **why_r)
 	p->tickets = pub_map(fd, sizeof(struct tickets_value), TICKETS_LAYOUT,
 			     true, why_r);
 	p->tickets_ro_fd = fd_reopen_ro(fd);
-	if (p->tickets == NULL)
+	p->ring = ticket_ring_new();
+	if (p->tickets == NULL || p->ring == NULL)
 		r = -ENOMEM;
 	else if (p->tickets_ro_fd < 0)
 		r = p->tickets_ro_fd;
-	else
-		publish_rotate(p);
 	fd_close(&fd);
 	return r;
 }
@@ -173,7 +172,7 @@ publish_free(struct publish **pp)
 	fd_close(&p->replay_fd);
 	for (size_t i = 0; i < RELAY_MAX; i++)
 		fd_close(&p->trail_fd[i]);
-	str_wipe(&p->keys, sizeof(p->keys));
+	ticket_ring_free(&p->ring);
 	free(p);
 	*pp = NULL;
 }
@@ -190,6 +189,10 @@ publish_use(struct publish *p, struct publish_files **files,
 	p->listen = *listen;
 	*files = NULL;
 	*listen = NULL;
+	ticket_ring_use(p->ring, p->files->has_ticket_secret
+				     ? p->files->ticket_secret
+				     : NULL);
+	publish_rotate(p);
 }
 
 const struct listen *

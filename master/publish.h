@@ -42,9 +42,8 @@ MUST_USE int publish_files_load(struct publish_files **f_r,
 void publish_files_free(struct publish_files **f);
 
 /*
- * Makes the segments, with fresh ticket keys that change every
- * TICKETS_ROTATE_S.  conf and store are borrowed for its life.  0 or -errno
- * with a line in err.
+ * Makes the segments; ticket keys come with publish_use().  conf and store are
+ * borrowed for its life.  0 or -errno with a line in err.
  */
 MUST_USE int publish_new(struct publish **p_r, struct loop *l,
 			 const struct conf *conf, struct store *store,

@@ -3,8 +3,9 @@
  *
  * Runs in: the master.
  * Trusts:  conf_file_check(), which looked at rights and contents before.
- * Touches: certificates, revocation lists, keys and keytab (wiped), accounts
- *          for NTLM (opened, never read here), CA file.
+ * Touches: certificates, revocation lists, keys, keytab and the secret of
+ *          tickets (wiped), accounts for NTLM (opened, never read here), CA
+ *          file.
  * Failure: -errno with a line; nothing half-loaded stays.
  */
 #include "master/publish_files.h"
@@ -119,6 +120,34 @@ files_load_keytab(struct publish_files *f, const char *path, char *err,
 	return r;
 }
 
+static int
+files_load_ticket_secret(struct publish_files *f, const char *path, char *err,
+			 size_t err_size)
+{
+	char *data;
+	size_t len;
+	int r;
+
+	if (path[0] == '\0')
+		return 0;
+	r = files_read(path, CONF_TICKET_SECRET_MAX, &data, &len, err,
+		       err_size);
+	if (r != 0)
+		return r;
+	r = len < CONF_TICKET_SECRET_MIN
+		? -EINVAL
+		: ticket_secret_take(data, len, f->ticket_secret);
+	str_wipe(data, len);
+	free(data);
+	f->has_ticket_secret = r == 0;
+	if (r != 0)
+		snprintf(err, err_size, "%s: %s", path,
+			 r == -EINVAL ? "it became shorter than 32 bytes; "
+					"put it back"
+				      : "out of memory");
+	return r;
+}
+
 /*
  * Copies: a process that is started again gets what is in force, whoever
  * writes to the files meanwhile.  They are one pair as they are here, not only
@@ -211,6 +240,9 @@ publish_files_load(struct publish_files **f_r, const struct conf *conf,
 	for (size_t i = 0; r == 0 && i < conf->nlisteners; i++)
 		r = files_load_listener(f, i, &conf->listener[i], err,
 					err_size);
+	if (r == 0)
+		r = files_load_ticket_secret(f, conf->tls_ticket_secret_file.s,
+					     err, err_size);
 	if (r == 0 && conf->keytab.s[0] != '\0')
 		r = files_load_keytab(f, conf->keytab.s, err, err_size);
 	if (r == 0 && conf->ntlm && conf->ntlm_user_file.s[0] != '\0')
@@ -249,6 +281,7 @@ publish_files_free(struct publish_files **fp)
 	fd_close(&f->ntlm_users_fd);
 	fd_close(&f->ca_fd);
 	fd_close(&f->proxy_ca_fd);
+	str_wipe(f->ticket_secret, sizeof(f->ticket_secret));
 	free(f);
 	*fp = NULL;
 }

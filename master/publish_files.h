@@ -5,6 +5,7 @@
 #define RMS_PUBLISH_FILES_H
 
 #include "master/publish.h"
+#include "master/ticket_ring.h"
 #include "shm/msg.h"
 
 struct publish_files {
@@ -16,6 +17,8 @@ struct publish_files {
 	int ntlm_users_fd; /* -1 none */
 	int ca_fd;	   /* sealed memfd, -1 none */
 	int proxy_ca_fd;   /* the same; -1: those of ca_fd */
+	bool has_ticket_secret;
+	uint8_t ticket_secret[TICKET_SECRET_BYTES]; /* wiped */
 };
 
 #endif

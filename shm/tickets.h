@@ -1,7 +1,8 @@
 /*
  * tickets: TLS session-ticket keys (RFC 5077 4), shared by all relays so that
- * a session resumes in any of them.  A value in a struct pub; the master
- * writes and rotates.
+ * a session resumes in any of them, and by nodes with one secret
+ * (master/ticket_ring.h).  A value in a struct pub; the master writes and
+ * rotates.
  *
  * key[0] encrypts new tickets; all decrypt.  Key material of tickets, not of
  * certificates: with it an attacker reads resumed TLS 1.2 sessions, so a
@@ -14,8 +15,8 @@
 
 #include "shm/pub.h"
 
-#define TICKETS_KEYS 3
-/* Seconds between rotations; a ticket lives at most two of them. */
+#define TICKETS_KEYS 8
+/* Seconds between rotations; a ticket is good for one. */
 #define TICKETS_ROTATE_S (12 * 3600)
 
 struct ticket_key {
@@ -28,9 +29,8 @@ struct tickets_value {
 	struct ticket_key key[TICKETS_KEYS];
 	uint32_t nkeys;
 	uint32_t pad;
-	uint64_t rotated; /* CLOCK_BOOTTIME ns */
 };
 
-#define TICKETS_LAYOUT UINT64_C(0x7469636b65000001)
+#define TICKETS_LAYOUT UINT64_C(0x7469636b65000002)
 
 #endif
