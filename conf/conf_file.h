@@ -53,6 +53,21 @@ MUST_USE int conf_file_check(const char *path, const struct conf *c,
  * other; else "why, what would do". */
 const char *conf_pair_fault(struct slice chain, struct slice key);
 
+#define CONF_OCSP_BYTES_MAX 65536
+
+/* A file of certificate_ocsp or certificate.  0 or -errno. */
+MUST_USE int conf_ocsp_read(const char *path, size_t max, char **data_r,
+			    size_t *len_r);
+/*
+ * NULL when der is an OCSP response that says of the first certificate of
+ * chain (PEM, its issuer behind it) that it is good now, signed by who may say
+ * so; until_r is its end, as time(2) counts.  Else "why, what would do":
+ * conf_ocsp_other when it is about another certificate.
+ */
+const char *conf_ocsp_fault(struct slice der, struct slice chain,
+			    uint64_t *until_r);
+extern const char conf_ocsp_other[];
+
 /* --help of rms-connectord: every directive with default and text. */
 void conf_print_help(FILE *f);
 /* A commented sample file that parses. */

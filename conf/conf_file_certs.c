@@ -517,6 +517,7 @@ check_certs(struct check *k, size_t i)
 		check_pairs(k, i);
 	else
 		check_no_tls(k, i);
+	check_ocsp(k, i);
 	check_bindings(k, i);
 	check_clients(k, i);
 }

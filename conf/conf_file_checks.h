@@ -45,4 +45,8 @@ void check_wipe_free(char *data, size_t len);
 void check_certs(struct check *k, size_t i);
 void check_cloud_ca(struct check *k);
 
+/* --- conf_file_ocsp.c -------------------------------------------------- */
+/* The responses of certificate_ocsp, of listener i. */
+void check_ocsp(struct check *k, size_t i);
+
 #endif

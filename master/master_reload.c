@@ -57,6 +57,30 @@ master_set_log_level(const struct master *m)
 
 /* --- what grows old ---------------------------------------------------- */
 
+/* Of what is in force, whatever lies there now: is told until a reload takes
+ * another.  The time of the next look. */
+static uint64_t
+tell_staples(struct master *m)
+{
+	uint64_t now_s = clock_real_ns() / NS_PER_S, next_s;
+	size_t n = publish_staples_ended(m->publish, now_s, &next_s);
+	char why[MASTER_ERR];
+
+	if (n > 0) {
+		snprintf(
+		    why, sizeof(why),
+		    "%.200s: certificate_ocsp: %zu of the responses that were "
+		    "stapled to certificates have ended and are stapled "
+		    "no more, fetch them again and reload",
+		    m->conf_path, n);
+		event_tellf(m->events, 2140, "%s", why);
+		master_trouble(m, NULL, 2140, "%s", why);
+	}
+	if (next_s - now_s > MASTER_CERTS_MS / 1000)
+		return MASTER_CERTS_MS;
+	return (next_s - now_s) * 1000 + 500;
+}
+
 static void
 tell_warnings(struct master *m, const struct conf_errors *e)
 {
@@ -65,7 +89,7 @@ tell_warnings(struct master *m, const struct conf_errors *e)
 		event_tellf(m->events, 2140, "%s", e->warn[i]);
 		master_trouble(m, NULL, 2140, "%s", e->warn[i]);
 	}
-	loop_timer_set(m->certs, MASTER_CERTS_MS);
+	loop_timer_set(m->certs, tell_staples(m));
 }
 
 void

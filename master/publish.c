@@ -232,6 +232,27 @@ publish_table_now(const struct publish *p)
 	return p->table;
 }
 
+size_t
+publish_staples_ended(const struct publish *p, uint64_t now_s,
+		      uint64_t *next_s_r)
+{
+	const struct publish_files *f = p->files;
+	size_t n = 0;
+
+	*next_s_r = UINT64_MAX;
+	for (size_t i = 0; f != NULL && i < CONF_LISTENERS_MAX; i++)
+		for (size_t k = 0; k < CONF_CERTS_MAX; k++) {
+			if (f->ocsp_fd[i][k] < 0)
+				continue;
+			if (f->ocsp_until_s[i][k] <= now_s)
+				n++;
+			else
+				*next_s_r =
+				    MIN(*next_s_r, f->ocsp_until_s[i][k]);
+		}
+	return n;
+}
+
 uint64_t
 publish_set_number(const struct publish *p)
 {
@@ -295,15 +316,26 @@ send_segments(struct publish *p, struct proc *c)
 }
 
 static void
-send_pem(struct proc *c, uint32_t i, enum listener_pem kind, uint32_t place,
-	 int fd)
+send_pem(struct proc *c, const struct msg_listener_pem *m, int fd)
 {
-	struct msg_listener_pem m = {.index = i, .kind = kind, .place = place};
-	uint8_t body[16];
-	size_t len = msg_listener_pem_pack(&m, body, sizeof(body));
+	uint8_t body[24];
+	size_t len = msg_listener_pem_pack(m, body, sizeof(body));
 
 	if (fd >= 0)
 		supervise_send(c, IPC_LISTENER_PEM, body, len, fd);
+}
+
+static void
+send_chain(struct publish *p, struct proc *c, uint32_t i, uint32_t place)
+{
+	const struct publish_files *f = p->files;
+	struct msg_listener_pem m = {
+	    .index = i, .kind = PEM_CHAIN, .place = place};
+
+	send_pem(c, &m, f->chain_fd[i][place]);
+	m.kind = PEM_OCSP;
+	m.until_s = f->ocsp_until_s[i][place];
+	send_pem(c, &m, f->ocsp_fd[i][place]);
 }
 
 static void
@@ -327,11 +359,14 @@ send_of_listeners(struct publish *p, struct proc *c)
 			if (c->role == ROLE_KEEPER)
 				send_key(c, i, k, f->key_fd[i][k]);
 			else if (c->role == ROLE_RELAY)
-				send_pem(c, i, PEM_CHAIN, k, f->chain_fd[i][k]);
+				send_chain(p, c, i, k);
 		}
-		for (int k = 0; c->role == ROLE_RELAY && k < PEM_MAX; k++)
-			send_pem(c, i, (enum listener_pem)k, 0,
-				 f->pem_fd[i][k]);
+		for (int k = 0; c->role == ROLE_RELAY && k < PEM_MAX; k++) {
+			struct msg_listener_pem m = {
+			    .index = i, .kind = (enum listener_pem)k};
+
+			send_pem(c, &m, f->pem_fd[i][k]);
+		}
 	}
 }
 

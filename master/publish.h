@@ -67,6 +67,12 @@ struct stats *publish_stats(struct publish *p);
 int publish_trail(const struct publish *p, unsigned slot);
 /* The table in force, NULL none.  Borrowed until the next change. */
 const struct table *publish_table_now(const struct publish *p);
+/*
+ * Of the OCSP responses in force: how many have ended by now_s, as time(2)
+ * counts, and the end of the next one; UINT64_MAX: there is none.
+ */
+size_t publish_staples_ended(const struct publish *p, uint64_t now_s,
+			     uint64_t *next_s_r);
 /* Number of the last set that was begun. */
 uint64_t publish_set_number(const struct publish *p);
 

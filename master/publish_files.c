@@ -203,6 +203,53 @@ files_load_pairs(struct publish_files *f, size_t i,
 	return r;
 }
 
+/* To the certificate that it is about; what is wrong with it is told by
+ * check_ocsp(). */
+static int
+files_load_response(struct publish_files *f, size_t i, const char *path,
+		    char *err, size_t err_size)
+{
+	char *der, *pem;
+	size_t len, pem_len;
+	uint64_t until;
+	bool mine = false;
+	int r = 0;
+
+	if (conf_ocsp_read(path, CONF_OCSP_BYTES_MAX, &der, &len) != 0)
+		return 0;
+	for (size_t k = 0; r == 0 && !mine && k < CONF_CERTS_MAX; k++) {
+		if (f->chain_fd[i][k] < 0 ||
+		    fd_read_all(f->chain_fd[i][k], FILES_PEM_MAX, &pem,
+				&pem_len) != 0)
+			break;
+		mine = conf_ocsp_fault((struct slice){der, len},
+				       (struct slice){pem, pem_len},
+				       &until) == NULL;
+		free(pem);
+		if (!mine)
+			continue;
+		fd_close(&f->ocsp_fd[i][k]);
+		f->ocsp_until_s[i][k] = until;
+		r = files_seal(path, der, len, &f->ocsp_fd[i][k], err,
+			       err_size);
+	}
+	free(der);
+	return r;
+}
+
+static int
+files_load_responses(struct publish_files *f, size_t i,
+		     const struct conf_listener *c, char *err, size_t err_size)
+{
+	char path[CONF_TEXT_MAX];
+	int r = 0;
+
+	for (size_t n = 0;
+	     r == 0 && conf_path_at(&c->certificate_ocsp, n, path); n++)
+		r = files_load_response(f, i, path, err, err_size);
+	return r;
+}
+
 static int
 files_load_listener(struct publish_files *f, size_t i,
 		    const struct conf_listener *c, char *err, size_t err_size)
@@ -213,6 +260,8 @@ files_load_listener(struct publish_files *f, size_t i,
 	if (r != 0 || !c->tls)
 		return r;
 	r = files_load_pairs(f, i, c, err, err_size);
+	if (r == 0)
+		r = files_load_responses(f, i, c, err, err_size);
 	if (r == 0)
 		r = files_copy(c->client_ca.s, FILES_PEM_MAX,
 			       &f->pem_fd[i][PEM_CLIENT_CA], err, err_size);
@@ -237,6 +286,7 @@ publish_files_load(struct publish_files **f_r, const struct conf *conf,
 	memset(f->key_fd, 0xff, sizeof(f->key_fd)); /* all -1 */
 	memset(f->pem_fd, 0xff, sizeof(f->pem_fd));
 	memset(f->chain_fd, 0xff, sizeof(f->chain_fd));
+	memset(f->ocsp_fd, 0xff, sizeof(f->ocsp_fd));
 	for (size_t i = 0; r == 0 && i < conf->nlisteners; i++)
 		r = files_load_listener(f, i, &conf->listener[i], err,
 					err_size);
@@ -274,6 +324,7 @@ publish_files_free(struct publish_files **fp)
 			fd_close(&f->pem_fd[i][k]);
 		for (size_t k = 0; k < CONF_CERTS_MAX; k++) {
 			fd_close(&f->chain_fd[i][k]);
+			fd_close(&f->ocsp_fd[i][k]);
 			fd_close(&f->key_fd[i][k]);
 		}
 	}

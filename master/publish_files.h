@@ -13,6 +13,8 @@ struct publish_files {
 	/* Likewise, of each certificate; PEM_CHAIN above is not used. */
 	int chain_fd[CONF_LISTENERS_MAX][CONF_CERTS_MAX];
 	int key_fd[CONF_LISTENERS_MAX][CONF_CERTS_MAX];
+	int ocsp_fd[CONF_LISTENERS_MAX][CONF_CERTS_MAX];
+	uint64_t ocsp_until_s[CONF_LISTENERS_MAX][CONF_CERTS_MAX];
 	int keytab_fd;	   /* sealed memfd, -1 none */
 	int ntlm_users_fd; /* -1 none */
 	int ca_fd;	   /* sealed memfd, -1 none */

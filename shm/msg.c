@@ -83,9 +83,13 @@ MSG_FLAT(listener, LISTENER_FIELDS, true);
 #define TLS_KEY_FIELDS(F) F(u32, index) F(u32, place)
 MSG_FLAT(tls_key, TLS_KEY_FIELDS, true);
 
-#define LISTENER_PEM_FIELDS(F) F(u32, index) F(enum, kind) F(u32, place)
+#define LISTENER_PEM_FIELDS(F) \
+	F(u32, index) F(enum, kind) F(u32, place) F(u64, until_s)
 MSG_FLAT(listener_pem, LISTENER_PEM_FIELDS,
-	 m_r->kind < PEM_MAX && (m_r->place == 0 || m_r->kind == PEM_CHAIN));
+	 m_r->kind < PEM_MAX &&
+	     (m_r->place == 0 || m_r->kind == PEM_CHAIN ||
+	      m_r->kind == PEM_OCSP) &&
+	     (m_r->until_s == 0 || m_r->kind == PEM_OCSP));
 
 #define PEER_FIELDS(F) F(enum, role) F(u32, slot) F(u64, life)
 MSG_FLAT(peer, PEER_FIELDS, m_r->role < ROLE_MAX && m_r->slot < RELAY_MAX);

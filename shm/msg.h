@@ -48,12 +48,15 @@ enum listener_pem {
 	PEM_BINDINGS = 1, /* channel_binding_certificates */
 	PEM_CLIENT_CA = 2,
 	PEM_CLIENT_CRL = 3,
+	PEM_OCSP = 4, /* no PEM: a response in DER */
 	PEM_MAX,
 };
 struct msg_listener_pem {
 	uint32_t index; /* of the listener */
 	enum listener_pem kind;
-	uint32_t place; /* of PEM_CHAIN: in the list of certificates; else 0 */
+	uint32_t place;	  /* of PEM_CHAIN and PEM_OCSP: in the list of
+			   * certificates; else 0 */
+	uint64_t until_s; /* of PEM_OCSP: its end; else 0 */
 };
 
 /* --- PEER ------------------------------------------------------------ */

@@ -18,6 +18,7 @@
 #include "shm/base/log.h"
 #include "worker/relay/client.h"
 #include "worker/relay/sni.h"
+#include "worker/relay/staple.h"
 
 /* Largest PEM text that the master sends. */
 #define LISTENER_PEM_MAX (UINT64_C(16) << 20)
@@ -55,6 +56,17 @@ text_drop(struct listener_text *t)
 	*t = (struct listener_text){0};
 }
 
+static struct listener_text *
+text_of(struct listener *l, const struct msg_listener_pem *m)
+{
+	if (m->kind == PEM_CHAIN)
+		return &l->next_chain[m->place];
+	if (m->kind != PEM_OCSP)
+		return &l->next[m->kind];
+	l->next_ocsp_until_s[m->place] = m->until_s;
+	return &l->next_ocsp[m->place];
+}
+
 int
 listener_take_pem(struct relay *w, struct ipc_msg *m)
 {
@@ -64,8 +76,7 @@ listener_take_pem(struct relay *w, struct ipc_msg *m)
 	if (msg_listener_pem_unpack(&mp, m->body, m->len) != 0 ||
 	    mp.index >= CONF_LISTENERS_MAX || mp.place >= CONF_CERTS_MAX)
 		return -EPROTO;
-	t = mp.kind == PEM_CHAIN ? &w->listener[mp.index].next_chain[mp.place]
-				 : &w->listener[mp.index].next[mp.kind];
+	t = text_of(&w->listener[mp.index], &mp);
 	text_drop(t);
 	return fd_read_all(m->fd, LISTENER_PEM_MAX, &t->pem, &t->len);
 }
@@ -78,6 +89,8 @@ listener_forget(struct listener *l)
 		text_drop(&l->next[i]);
 	for (size_t i = 0; i < CONF_CERTS_MAX; i++)
 		text_drop(&l->next_chain[i]);
+	for (size_t i = 0; i < CONF_CERTS_MAX; i++)
+		text_drop(&l->next_ocsp[i]);
 	SSL_CTX_free(l->next_ctx);
 	l->next_ctx = NULL;
 }
@@ -148,6 +161,8 @@ listener_cert_ctx(struct listener *l, const struct conf_listener *cl,
 					   text_slice(&l->next[PEM_CLIENT_CA]),
 					   text_slice(&l->next[PEM_CLIENT_CRL]),
 					   err, err_size);
+	if (r == 0 && ctx != NULL)
+		r = staple_install(ctx);
 	if (r == 0)
 		return ctx;
 	SSL_CTX_free(ctx);
@@ -285,6 +300,20 @@ listener_open(struct listener *l)
 		log_err("no memory to listen");
 }
 
+/* Not of what a context is made of: another response ends no session. */
+static void
+listener_staple(struct listener *l)
+{
+	for (size_t i = 0; l->ctx != NULL && i < CONF_CERTS_MAX; i++) {
+		struct listener_text *t = &l->next_ocsp[i];
+		SSL_CTX *ctx = sni_at(l->ctx, i);
+
+		if (ctx != NULL)
+			staple_set(ctx, &t->pem, t->len,
+				   l->next_ocsp_until_s[i]);
+	}
+}
+
 static enum binding_mode
 listener_binding(const struct conf_listener *cl)
 {
@@ -321,6 +350,7 @@ listener_use(struct listener *l, const struct conf_listener *cl)
 	SSL_CTX_free(l->ctx);
 	l->ctx = l->next_ctx;
 	l->next_ctx = NULL;
+	listener_staple(l);
 	memcpy(l->id, l->next_id, sizeof(l->id));
 	l->further = l->next_further;
 	l->binding = listener_binding(cl);

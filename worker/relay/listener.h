@@ -31,7 +31,7 @@ enum binding_mode {
 	BINDING_REQUIRE,   /* and one must be there */
 };
 
-/* A PEM text.  NULL: none. */
+/* A PEM text (or DER).  NULL: none. */
 struct listener_text {
 	char *pem; /* owned */
 	size_t len;
@@ -68,7 +68,9 @@ struct listener {
 	/* of the set under way */
 	int next_fd;
 	struct listener_text next_chain[CONF_CERTS_MAX];
-	struct listener_text next[PEM_MAX]; /* but chains */
+	struct listener_text next_ocsp[CONF_CERTS_MAX]; /* DER */
+	uint64_t next_ocsp_until_s[CONF_CERTS_MAX];
+	struct listener_text next[PEM_MAX]; /* but chains and OCSP */
 	SSL_CTX *next_ctx;
 	uint8_t next_id[TLS_ID_BYTES];
 	struct listener_bindings next_further;

@@ -425,3 +425,14 @@ sni_install(SSL_CTX *ctx, struct sni **s)
 	*s = NULL;
 	return 0;
 }
+
+SSL_CTX *
+sni_at(SSL_CTX *ctx, size_t place)
+{
+	const struct sni *s =
+	    sni_index < 0 ? NULL : SSL_CTX_get_ex_data(ctx, sni_index);
+
+	if (place == 0)
+		return ctx;
+	return s != NULL && place < s->n ? s->ctx[place] : NULL;
+}

@@ -58,4 +58,8 @@ bool sni_knows(const struct sni *s, const char *name);
  * it at its own end.  0, or -ENOMEM with *s as it was. */
 MUST_USE int sni_install(SSL_CTX *ctx, struct sni **s);
 
+/* The context at this place of one made so (or of any: itself at place 0).
+ * NULL: there is none.  Borrowed. */
+SSL_CTX *sni_at(SSL_CTX *ctx, size_t place);
+
 #endif

@@ -60,7 +60,7 @@ small_ones_come_back(void **state)
 	struct msg_refused ref = {9, S("KEYTAB")}, ref_r;
 	struct msg_drain drain = {30000}, drain_r;
 	struct msg_token_stale ts = {3, 1ULL << 40}, ts_r;
-	struct msg_listener_pem pem = {2, PEM_CHAIN, 5}, pem_r;
+	struct msg_listener_pem pem = {2, PEM_OCSP, 5, 99}, pem_r;
 	struct msg_tls_key tk = {3, 7}, tk_r;
 	struct msg_key_use ku = {"HTTP/c@R", 2, 18, 5, 7, 9, 11}, ku_r;
 	struct msg_keeper_status ks = {1, S("HTTP/c@R 2 18\n")}, ks_r;
@@ -90,8 +90,8 @@ small_ones_come_back(void **state)
 	assert_int_equal(ts_r.credential, 3);
 	assert_true(ts_r.serial == 1ULL << 40);
 	ROUND(listener_pem, pem, pem_r);
-	assert_true(pem_r.index == 2 && pem_r.kind == PEM_CHAIN &&
-		    pem_r.place == 5);
+	assert_true(pem_r.index == 2 && pem_r.kind == PEM_OCSP &&
+		    pem_r.place == 5 && pem_r.until_s == 99);
 	ROUND(tls_key, tk, tk_r);
 	assert_true(tk_r.index == 3 && tk_r.place == 7);
 	assert_int_equal(pem_r.index, 2);
@@ -298,8 +298,9 @@ values_out_of_range_are_refused(void **state)
 	struct msg_seen seen = {.mech = MECH_CERT + 1};
 	static const char text[MSG_TOKEN_BYTES_MAX + 1];
 	struct msg_auth_step st = {.first = 2};
-	struct msg_listener_pem pem = {0, PEM_MAX, 0};
-	struct msg_listener_pem pem_at = {0, PEM_CLIENT_CA, 1};
+	struct msg_listener_pem pem = {0, PEM_MAX, 0, 0};
+	struct msg_listener_pem pem_at = {0, PEM_CLIENT_CA, 1, 0};
+	struct msg_listener_pem pem_until = {0, PEM_CHAIN, 1, 2};
 	struct msg_sign sign = {.op = SIGN_ECDSA + 1};
 	struct msg_sign_reply sr = {true, S("")};
 	size_t n;
@@ -310,6 +311,7 @@ values_out_of_range_are_refused(void **state)
 	REFUSED(segment, seg);
 	REFUSED(listener_pem, pem);
 	REFUSED(listener_pem, pem_at);
+	REFUSED(listener_pem, pem_until);
 	REFUSED(peer, peer);
 	peer = (struct msg_peer){ROLE_RELAY, RELAY_MAX, 1};
 	REFUSED(peer, peer);
