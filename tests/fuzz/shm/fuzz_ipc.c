@@ -101,6 +101,7 @@ static void (*const tries[])(const uint8_t *, size_t) = {
     try_auth_reply,   try_sign,		 try_sign_reply,
     try_token_stale,  try_cloud_health,	 try_accuse,
     try_refused,      try_identity,	 try_reply_identity,
+    try_tls_key,
 };
 
 static void
