@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,9 +134,9 @@ open_standard(void)
 static const char *
 absolute(const char *path)
 {
-	char *full = realpath(path, NULL);
+	static char full[PATH_MAX];
 
-	return full != NULL ? full : path;
+	return realpath(path, full) != NULL ? full : path;
 }
 
 /* A check prints its finds, a start logs them. */
