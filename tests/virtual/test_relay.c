@@ -220,6 +220,65 @@ SCENARIO(client_that_takes_nothing)
 	VIRT_NEED(c.len < sizeof(big));
 }
 
+static bool
+is_gone(void *arg)
+{
+	(void)arg;
+	return world_stat(STAT_conns_open) == 0;
+}
+
+/* A client in whose socket replies of the relay itself stay: it asks, one
+ * request behind the other, without reading. */
+static void
+takes_no_own_reply(struct end *c, const char *text, unsigned times)
+{
+	world_init();
+	world.conf.write_rate_min = 0; /* the pause alone */
+	world_up();
+	virt_set_room(4096);
+	virt_io = (struct virt_io){.send_max = 1};
+	end_dial(c, false);
+	for (unsigned n = 0; n < times; n++)
+		end_send(c, text);
+	world_run();
+	VIRT_NEED(world_stat(STAT_conns_open) == 1);
+}
+
+#define UNKNOWN "GET / HTTP/1.1\r\nHost: c\r\n\r\n"
+
+SCENARIO(client_that_takes_no_reply_of_ours)
+{
+	struct end c;
+
+	takes_no_own_reply(&c, UNKNOWN, 3);
+	VIRT_NEED(world_stat(STAT_requests) == 1, "it reads on");
+	VIRT_NEED(world.conf.write_timeout_ms < world.conf.idle_timeout_ms);
+	world_expect_at((uint64_t)world.conf.write_timeout_ms, is_gone, NULL);
+}
+
+SCENARIO(client_that_takes_our_reply_late)
+{
+	struct end c;
+
+	takes_no_own_reply(&c, UNKNOWN, 1);
+	world_advance((uint64_t)world.conf.write_timeout_ms - 1000);
+	end_await(&c, "\r\n\r\n");
+	virt_io = (struct virt_io){0};
+	end_take(&c);
+	/* the time between requests, from now on */
+	world_expect_at((uint64_t)world.conf.idle_timeout_ms, is_gone, NULL);
+}
+
+SCENARIO(client_that_does_not_take_why_we_close)
+{
+	struct end c;
+
+	takes_no_own_reply(&c, "no request\r\n\r\n", 1);
+	VIRT_NEED(world_stat(STAT_status_4xx) == 1);
+	/* as for any reply: not the short time for the client's own close */
+	world_expect_at((uint64_t)world.conf.write_timeout_ms, is_gone, NULL);
+}
+
 /* --- pieces ----------------------------------------------------------------
  */
 
@@ -534,6 +593,9 @@ main(void)
 	    cmocka_unit_test(cloud_that_does_not_reply),
 	    cmocka_unit_test(cloud_that_stops_in_its_reply),
 	    cmocka_unit_test(client_that_takes_nothing),
+	    cmocka_unit_test(client_that_takes_no_reply_of_ours),
+	    cmocka_unit_test(client_that_takes_our_reply_late),
+	    cmocka_unit_test(client_that_does_not_take_why_we_close),
 	    cmocka_unit_test(request_split_anywhere),
 	    cmocka_unit_test(reply_split_anywhere),
 	    cmocka_unit_test(one_byte_at_a_time),
