@@ -12,6 +12,8 @@ The clients of most tests connect directly, so these labs have connection_auth
 on (a test need not send a ticket with each request); direct=False leaves the
 connector as it is by default.
 
+In a run with a sanitizer (sanitizers.py) a report of any process fails the test.
+
 After each test every lab in use is looked at: a process that ended, events
 that tell of a crash, or something that the stand-in objects to, fail the test
 unless it said that it expects them (lab.expected)."""
@@ -29,6 +31,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import soap
 from labctl import Lab, build_dir
 from procs import LabError, wait_until
+from sanitizers import reports
 
 # A shell ignores these for what it runs in the background, and whatever a test
 # starts would inherit that: it could not be interrupted.
@@ -36,6 +39,8 @@ for number in (signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT
                       else signal.SIG_DFL)
+
+reports.arm()
 
 LOG_WAIT_S = 3
 # Events that no test may cause unawares: a process ended, hung or lied.
@@ -56,6 +61,32 @@ def read_json_lines(path, start=0):
 
 def size_of(path):
     return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+def _no_report():
+    before = reports.take()
+    assert not before, "reported between tests:\n" + before
+    yield
+    text = reports.take()
+    assert not text, text
+
+
+# Also when labs of the session or of a module are stopped, which is when leaks
+# are looked for.
+@pytest.fixture(scope="session", autouse=True)
+def _no_report_in_session():
+    yield from _no_report()
+    reports.disarm()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_report_in_module(_no_report_in_session):
+    yield from _no_report()
+
+
+@pytest.fixture(autouse=True)
+def _no_report_in_test(_no_report_in_module):
+    yield from _no_report()
 
 
 class TestLab(Lab):
