@@ -798,6 +798,7 @@ def test_no_secret_is_on_a_command_line(two):
 
 
 @needs_root
+@needs_sandbox  # a sanitizer has its reports open
 def test_a_relay_has_no_files(two):
     with two.server() as server:
         assert server.call(NAME, BODY).status == 200
