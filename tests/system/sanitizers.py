@@ -30,11 +30,11 @@ MODES = {
 REMARKS = re.compile(
     # OpenSSL changes to the stack of a job (a handshake that waits for the
     # keeper) with longjmp(), and ASan leaves that stack alone.
-    r"==\d+==WARNING: ASan is ignoring requested __asan_handle_no_return: .*\n"
+    r"==(?:[\w-]+==)?\d+==WARNING: ASan is ignoring requested __asan_handle_no_return: .*\n"
     r"False positive error reports may follow\n"
     r"For details see .*/issues/189\n"
     # It was killed while it looked for leaks.
-    r"|==\d+==Unable to get registers from thread \d+\.\n")
+    r"|==(?:[\w-]+==)?\d+==Unable to get registers from thread \d+\.\n")
 # Leaks of libraries: of gss-ntlmssp where an authentication fails, of Cyrus SASL
 # where a directory is reached over TLS (its credential).  The program, and what
 # all such a report tells of; a frame of our sources in it makes it ours.
