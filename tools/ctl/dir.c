@@ -109,13 +109,15 @@ ldap_fail(struct dir *d, int code, const char *what, char *err)
 			remedy = known[i].remedy;
 		}
 	/* libldap's words for a TLS that failed are those of no connection. */
-	if (code == LDAP_SERVER_DOWN && is_tls(d) && d->connected)
+	if (code == LDAP_SERVER_DOWN && is_tls(d) && d->connected) {
+		ldap_memfree(more);
 		return fail(err, -EACCES,
 			    "the directory %.200s: no TLS: its certificate is "
 			    "not acceptable (its name, its end, or an issuer "
 			    "that %s does not name), or it speaks no TLS 1.2 "
 			    "there",
 			    d->uris, d->cacert);
+	}
 	if (code == LDAP_STRONG_AUTH_REQUIRED && is_tls(d))
 		remedy = "it takes no Kerberos over TLS: use ldap://";
 	(void)fail(err, -e, "%s %.200s: %s%s%.300s; %s", what, d->uris,
