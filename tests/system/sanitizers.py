@@ -37,10 +37,10 @@ REMARKS = re.compile(
     # It was killed while it looked for leaks.
     r"|==(?:[\w-]+==)?\d+==Unable to get registers from thread \d+\.\n")
 # Leaks of libraries: of gss-ntlmssp where an authentication fails, of Cyrus SASL
-# where a directory is reached over TLS (its credential).  The program, and what
-# all such a report tells of; a frame of our sources in it makes it ours.
+# where a directory is reached over TLS (its credential).  The program, and
+# what such a report names; what a source of ours allocated itself is ours.
 FOREIGN_LEAKS = {"rms-ntlm": "gssntlmssp.so", "rmsctl": "gss_acquire_cred_from"}
-OURS = re.compile(r" in \w+ (?:conf|master|shm|tools|worker)/")
+OURS = re.compile(r"#1 0x\w+ in \w+ (?:conf|master|shm|tools|worker)/")
 
 
 def is_fault(path, text):

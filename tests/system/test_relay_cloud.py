@@ -501,9 +501,11 @@ def rss(pid):
 @pytest.fixture
 def patient(small):
     """The same with time for the stand-in to make a large reply."""
-    small.configure(cloud_reply_timeout_ms='"20s"', cloud_body_timeout_ms='"20s"')
+    small.configure(cloud_reply_timeout_ms='"20s"', cloud_body_timeout_ms='"20s"',
+                    cloud_tls_timeout_ms='"20s"')
     yield small
-    small.configure(cloud_reply_timeout_ms='"700ms"', cloud_body_timeout_ms='"700ms"')
+    small.configure(cloud_reply_timeout_ms='"700ms"', cloud_body_timeout_ms='"700ms"',
+                    cloud_tls_timeout_ms='"600ms"')
 
 
 def test_client_that_does_not_read(patient):
