@@ -20,6 +20,13 @@
 #include "worker/relay/health.h"
 #include "worker/relay/relay.h"
 
+/*
+ * What the kernel may hold of ours that is not on its way yet.  Without it a
+ * cloud that takes a body slowly leaves up to tcp_wmem (4 MB) of it there, and
+ * a thousand such bodies all that the host has for TCP (make soak-memory).
+ */
+#define DIAL_UNSENT_BYTES 131072
+
 /* ---- addresses ------------------------------------------------------- */
 
 /* Those of one family that are bad, or good, in order from start on. */
@@ -175,7 +182,7 @@ dial_open(struct dial_try *t, const struct token_addr *a)
 	struct dial *d = t->d;
 	struct sockaddr_storage ss;
 	socklen_t len;
-	int one = 1, r;
+	int one = 1, unsent = DIAL_UNSENT_BYTES, r;
 
 	dial_sockaddr(a, d->port, &ss, &len);
 	t->fd =
@@ -184,6 +191,8 @@ dial_open(struct dial_try *t, const struct token_addr *a)
 		return errno;
 	d->live++;
 	setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(t->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent,
+		   sizeof(unsent));
 	r = connect(t->fd, (struct sockaddr *)&ss, len);
 	if (r != 0 && errno != EINPROGRESS)
 		return errno;
