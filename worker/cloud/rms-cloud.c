@@ -36,6 +36,7 @@ struct agent {
 	struct publish *publish;
 	struct resolver *resolver;
 	struct resolve_name *tenant; /* NULL: no tenant_url */
+	bool named; /* those of a set are known; what is published stays */
 	struct resolve_name *issuer; /* of the token endpoint */
 	struct token_fetcher *fetcher;
 	struct token_keep *keep;
@@ -111,6 +112,8 @@ agent_publish_addrs(struct agent *a)
 	static const struct addr_set none;
 	enum resolve_status st;
 
+	if (!a->named)
+		return;
 	if (a->tenant == NULL) {
 		publish_addrs(a->publish, "", &none, false);
 		return;
@@ -370,6 +373,7 @@ agent_apply_names(struct agent *a, const struct conf *c, const char *token_url)
 	if (rc == 0)
 		agent_apply_proxy(a, c, tenant.used, &issuer);
 	token_keep_name(a->keep, a->issuer);
+	a->named = rc == 0;
 	return rc;
 }
 
