@@ -83,6 +83,7 @@ a_child_tells_only_what_is_its_own(void **state)
 	    {2131, ROLE_RELAY}, {3110, ROLE_RELAY}, {3111, ROLE_RELAY},
 	    {3112, ROLE_RELAY}, {2141, ROLE_RELAY}, {1110, ROLE_RELAY},
 	    {2110, ROLE_RELAY}, {2111, ROLE_RELAY}, {2112, ROLE_RELAY},
+	    {2113, ROLE_RELAY},
 	};
 	size_t allowed = 0;
 
