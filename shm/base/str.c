@@ -8,8 +8,10 @@
  */
 #include "shm/base/str.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <string.h>
 
 #include "shm/base/log.h"
 
@@ -139,6 +141,32 @@ sbuf_u64(struct sbuf *b, uint64_t v)
 	sbuf_put(b, t + n, sizeof(t) - n);
 }
 
+/* The eight digits of v, as they lie in memory: a byte for each, its digit's
+ * value made a character in all of them at once. */
+static uint64_t
+hex8(uint32_t v)
+{
+	uint64_t x = v, letters;
+
+	x = (x << 16 | x) & UINT64_C(0x0000ffff0000ffff);
+	x = (x << 8 | x) & UINT64_C(0x00ff00ff00ff00ff);
+	x = (x << 4 | x) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	letters = (x + UINT64_C(0x0606060606060606)) >> 4 &
+		  UINT64_C(0x0101010101010101);
+	x += UINT64_C(0x3030303030303030) + letters * ('a' - '0' - 10);
+	return htobe64(x);
+}
+
+static void
+sbuf_hex16(struct sbuf *b, uint64_t v)
+{
+	uint64_t t[2] = {hex8((uint32_t)(v >> 32)), hex8((uint32_t)v)};
+	char out[16];
+
+	memcpy(out, t, sizeof(out));
+	sbuf_put(b, out, sizeof(out));
+}
+
 void
 sbuf_hex(struct sbuf *b, uint64_t v, size_t digits)
 {
@@ -146,6 +174,10 @@ sbuf_hex(struct sbuf *b, uint64_t v, size_t digits)
 	size_t n = sizeof(t);
 
 	BUG_ON(digits > sizeof(t));
+	if (digits == sizeof(t)) {
+		sbuf_hex16(b, v);
+		return;
+	}
 	do {
 		t[--n] = "0123456789abcdef"[v & 15];
 		v >>= 4;

@@ -14,6 +14,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "worker/relay/client_priv.h"
+#include "worker/relay/hot.h"
 #include "worker/relay/memory.h"
 #include "worker/relay/tell.h"
 
@@ -147,8 +148,7 @@ static enum reason
 admit_account(struct client *c)
 {
 	struct relay *w = c->w;
-	const char *name = c->x->ident->principal;
-	uint64_t key = hash_bytes(&w->hash, name, strlen(name));
+	uint64_t key = c->x->account; /* forward.c: authorize() came first */
 	int64_t max = w->c->conf.account_connections_max;
 	struct meter *m = c->account;
 
@@ -416,6 +416,7 @@ admit_memory(struct relay *w)
 	if (!a->memory.is_short)
 		return;
 	client_shed_idle(w);
+	hot_sweep(w, true);
 	malloc_trim(0);
 }
 

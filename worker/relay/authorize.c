@@ -45,9 +45,7 @@ _Static_assert(WAY_MAX <= 16, "ways holds them");
 static struct seen_slot *
 seen_slot_of(struct client *c, uint64_t *hash_r)
 {
-	const struct identity *id = c->x->ident;
-
-	*hash_r = hash_bytes(&c->w->hash, id->principal, strlen(id->principal));
+	*hash_r = c->x->account;
 	return &seen_slots[*hash_r % SEEN_SLOTS];
 }
 
@@ -151,6 +149,8 @@ authorize(struct client *c)
 	struct seen_slot *news;
 	uint64_t gen = w->table == NULL ? 0 : table_generation(w->table);
 
+	x->account = hash_bytes(&w->hash, x->ident->principal,
+				strlen(x->ident->principal));
 	table_decide(w->table, x->ident, clock_real_ns() / NS_PER_S, &hit);
 	x->role = hit.role;
 	x->entry = hit.entry;

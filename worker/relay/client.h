@@ -84,6 +84,7 @@ struct exchange {
 	enum auth_cause auth_cause;
 	char auth_detail[96]; /* the security library's words, cut */
 	char entry_name[TABLE_NAME_MAX + 1];
+	uint64_t account; /* of ident's principal, hashed; by authorize() */
 	uint32_t credential;
 	char *auth_out;	  /* base64 for WWW-Authenticate; owned; may be NULL */
 	bool auth_ntlm;	  /* the client's scheme is NTLM, not Negotiate */

@@ -10,6 +10,7 @@
 #include "worker/relay/meter.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
@@ -17,7 +18,8 @@
 struct meter *
 meter_get(struct meters *ms, uint64_t key)
 {
-	struct meter **b = &ms->bucket[key % METER_BUCKETS], *m;
+	size_t i = key % METER_BUCKETS;
+	struct meter **b = &ms->bucket[i], *m;
 
 	for (m = *b; m != NULL; m = m->next)
 		if (m->key == key)
@@ -28,27 +30,37 @@ meter_get(struct meters *ms, uint64_t key)
 	m->key = key;
 	m->next = *b;
 	*b = m;
+	ms->used[i / 64] |= UINT64_C(1) << i % 64;
 	ms->n++;
 	return m;
+}
+
+static void
+meters_sweep_bucket(struct meters *ms, size_t i, uint64_t now)
+{
+	struct meter **p = &ms->bucket[i], *m;
+
+	while ((m = *p) != NULL) {
+		if (m->conns > 0 || m->requests > 0 || m->waits.first != NULL ||
+		    m->due > now) {
+			p = &m->next;
+			continue;
+		}
+		*p = m->next;
+		free(m);
+		ms->n--;
+	}
+	if (ms->bucket[i] == NULL)
+		ms->used[i / 64] &= ~(UINT64_C(1) << i % 64);
 }
 
 void
 meters_sweep(struct meters *ms, uint64_t now)
 {
-	for (size_t i = 0; i < METER_BUCKETS && ms->n > 0; i++) {
-		struct meter **p = &ms->bucket[i], *m;
-
-		while ((m = *p) != NULL) {
-			if (m->conns > 0 || m->requests > 0 ||
-			    m->waits.first != NULL || m->due > now) {
-				p = &m->next;
-				continue;
-			}
-			*p = m->next;
-			free(m);
-			ms->n--;
-		}
-	}
+	for (size_t i = 0; i < METER_BUCKETS / 64; i++)
+		for (uint64_t bits = ms->used[i]; bits != 0; bits &= bits - 1)
+			meters_sweep_bucket(
+			    ms, i * 64 + (size_t)__builtin_ctzll(bits), now);
 }
 
 void
@@ -63,6 +75,7 @@ meters_fini(struct meters *ms)
 		}
 		ms->bucket[i] = NULL;
 	}
+	memset(ms->used, 0, sizeof(ms->used));
 	ms->n = 0;
 }
 

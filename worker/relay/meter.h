@@ -33,11 +33,13 @@ struct meter {
 	struct admit_list waits; /* requests beyond the account's limit */
 };
 
-#define METER_BUCKETS 1024 /* a power of two */
+#define METER_BUCKETS 1024 /* a multiple of 64 */
 
 /* Zeroed: empty. */
 struct meters {
 	struct meter *bucket[METER_BUCKETS];
+	uint64_t
+	    used[METER_BUCKETS / 64]; /* a bit for each that is not empty */
 	size_t n;
 };
 

@@ -337,6 +337,7 @@ relay_on_sweep(void *arg)
 	struct relay *w = arg;
 
 	upstream_sweep(w, false);
+	hot_sweep(w, false);
 	admit_sweep(w);
 	relay_trim(w);
 	if (w->accept_paused && !w->draining) {

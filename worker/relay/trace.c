@@ -43,6 +43,16 @@ trace_is_valid(struct slice s)
 	return s.len == TRACE_LEN || (!version_0 && s.p[TRACE_LEN] == '-');
 }
 
+/* Bits of x, well mixed and one to one (the finalizer of splitmix64). */
+static uint64_t
+trace_mix(uint64_t x)
+{
+	x += UINT64_C(0x9e3779b97f4a7c15);
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return x ^ x >> 31;
+}
+
 void
 trace_make(char out_r[TRACE_LEN + 1], const struct hash_key *key,
 	   uint64_t number)
@@ -50,11 +60,9 @@ trace_make(char out_r[TRACE_LEN + 1], const struct hash_key *key,
 	uint64_t part[3];
 	struct sbuf b;
 
-	for (uint64_t i = 0; i < 3; i++) {
-		const uint64_t in[2] = {number, i};
-
-		part[i] = hash_bytes(key, in, sizeof(in));
-	}
+	part[0] = hash_bytes(key, &number, sizeof(number));
+	part[1] = trace_mix(part[0]);
+	part[2] = trace_mix(part[1]);
 	sbuf_init(&b, out_r, TRACE_LEN + 1);
 	sbuf_str(&b, "00-");
 	sbuf_hex(&b, part[0] | 1, 16); /* never all zero */
