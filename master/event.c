@@ -339,14 +339,21 @@ event_tellf(struct event_log *l, uint32_t id, const char *fmt, ...)
 static bool
 event_is_per_request(uint32_t id)
 {
-	static const uint32_t ids[] = {2000, 2001, 2104, 2106, 2113,
-				       3000, 3001, 3106, 3107, 3108};
+	static const uint32_t ids[] = {2000, 2001, 2104, 2106, 2109, 2113,
+				       2141, 3000, 3001, 3106, 3107, 3108};
 
 	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
 		if (ids[i] == id)
 			return true;
 	}
 	return false;
+}
+
+/* Their account is what a client says that it is. */
+static bool
+event_is_claim(uint32_t id)
+{
+	return id == 2000 || id == 2106 || id == 2141;
 }
 
 static uint64_t
@@ -388,6 +395,38 @@ event_limit_cell(struct event_log *l, uint64_t key)
 	return oldest;
 }
 
+/*
+ * What tells this event from others.  Of a claim that is its account, but only
+ * for the first few of an address in a while: who makes up names gets no more
+ * events for it, and leaves the others' their place.
+ */
+static uint64_t
+event_claim_key(struct event_log *l, const struct event_args *e,
+		uint64_t mono_ns)
+{
+	struct event_args address = {.id = e->id, .address = e->address};
+	struct event_args cause = *e;
+	uint64_t key = event_key(l, e), names_key;
+	struct event_limit *c;
+
+	if (!event_is_claim(e->id) || e->account.len == 0)
+		return key;
+	c = event_limit_cell(l, key);
+	if (c->key == key && mono_ns - c->told_ns < EVENT_LIMIT_NS)
+		return key;
+	names_key = event_key(l, &address);
+	c = event_limit_cell(l, names_key);
+	if (c->key != names_key || mono_ns - c->told_ns >= EVENT_LIMIT_NS)
+		*c = (struct event_limit){
+		    .key = names_key, .told_ns = mono_ns, .id = e->id};
+	if (c->held < EVENT_CLAIMS_MAX) {
+		c->held++;
+		return key;
+	}
+	cause.account.len = 0;
+	return event_key(l, &cause);
+}
+
 /* After "works again" the next failure is news. */
 static void
 event_limit_forget(struct event_log *l, uint32_t id)
@@ -406,7 +445,7 @@ event_tell_limited(struct event_log *l, const struct event_args *e,
 	struct event_args out = *e;
 
 	if (event_is_per_request(e->id)) {
-		uint64_t key = event_key(l, e);
+		uint64_t key = event_claim_key(l, e, mono_ns);
 
 		c = event_limit_cell(l, key);
 		if (c->key == key && mono_ns - c->told_ns < EVENT_LIMIT_NS) {

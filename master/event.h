@@ -6,9 +6,9 @@
  * children ask for one with the message EVENT, and may only ask for those
  * that are theirs to tell.
  *
- * Events that a client can cause at will are limited per cause: the first at
- * once, then at most one a minute, which says how many were not written.  All
- * that a child asks for is limited by its budget besides.
+ * Events that a client can cause at will are limited per account, address and
+ * cause: the first at once, then at most one a minute, which says how many were
+ * not written.  All that a child asks for is limited by its budget besides.
  */
 #ifndef RMS_EVENT_H
 #define RMS_EVENT_H
@@ -23,6 +23,9 @@
 #define EVENT_JSON_MAX 24576 /* of one line; event 1004 lists accounts */
 /* Pause between two of the same cause. */
 #define EVENT_LIMIT_NS UINT64_C(60000000000)
+/* Accounts that clients of one address claim to be which are told apart in
+ * that time; beyond, the address and the cause alone count. */
+#define EVENT_CLAIMS_MAX 8
 
 struct budget;
 struct event_log;

@@ -181,6 +181,7 @@ static int
 on_event(struct master *m, struct proc *p, const struct msg_event *in)
 {
 	struct name name = name_of(p);
+	const struct seen_account *known;
 	struct event_args e = {
 	    .id = in->id,
 	    .account = in->account,
@@ -194,6 +195,10 @@ on_event(struct master *m, struct proc *p, const struct msg_event *in)
 
 	if (!event_from_child(in->id, p->role))
 		return -EPROTO;
+	if (e.sid.len == 0 && e.account.len > 0) {
+		known = seen_subject(m->seen, e.account);
+		e.sid = slice_of(known == NULL ? "" : known->sid);
+	}
 	note_trouble(m, p, in);
 	event_tell_limited(m->events, &e, budget_of(m, p), clock_mono_ns());
 	tell_held(m, p);

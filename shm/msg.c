@@ -160,7 +160,10 @@ MSG_FLAT(keeper_status, KEEPER_STATUS_FIELDS, true);
 static bool
 msg_auth_reply_holds(const struct msg_auth_reply *m)
 {
-	if (m->cause >= CAUSE_MAX)
+	if (m->cause >= CAUSE_MAX || m->mech > MECH_CERT ||
+	    m->claimed.len >= IDENTITY_PRINCIPAL_MAX ||
+	    (m->mech == MECH_NONE && m->claimed.len > 0) ||
+	    (m->mech != MECH_NONE && m->outcome != AUTH_FAILED))
 		return false;
 	switch (m->outcome) {
 	case AUTH_OK:
@@ -179,7 +182,9 @@ msg_auth_reply_holds(const struct msg_auth_reply *m)
 #define AUTH_REPLY_FIELDS(F) \
 	F(enum, outcome)     \
 	F(enum, cause)       \
-	F(u64, took_ns) F(slice, token) F(slice, detail) F(slice, identity)
+	F(u64, took_ns)      \
+	F(slice, token)      \
+	F(slice, detail) F(slice, identity) F(u8, mech) F(slice, claimed)
 MSG_FLAT(auth_reply, AUTH_REPLY_FIELDS, msg_auth_reply_holds(m_r));
 
 #define KEY_USE_FIELDS(F) \
@@ -379,4 +384,11 @@ const char *
 auth_cause_remedy(enum auth_cause c)
 {
 	return auth_cause_row(c)->remedy;
+}
+
+bool
+auth_cause_is_busy(enum auth_cause c)
+{
+	return c == CAUSE_BUSY || c == CAUSE_TIMEOUT || c == CAUSE_HALF_DONE ||
+	       c == CAUSE_NTLM_BUSY || c == CAUSE_NTLM_TIMEOUT;
 }

@@ -226,6 +226,9 @@ enum auth_cause {
 const char *auth_cause_name(enum auth_cause c);	  /* "no-key-for-spn" */
 const char *auth_cause_text(enum auth_cause c);	  /* for log and event */
 const char *auth_cause_remedy(enum auth_cause c); /* what would do */
+/* Is it for now only, no fault of the client?  Then the outcome is AUTH_BUSY.
+ */
+bool auth_cause_is_busy(enum auth_cause c);
 
 /* What does not belong to the outcome must be empty: unpack refuses it. */
 struct msg_auth_reply {
@@ -237,6 +240,10 @@ struct msg_auth_reply {
 				* but not with AUTH_CONTINUE */
 	struct slice detail;   /* the library's own words, for the log */
 	struct slice identity; /* identity_pack(), only with AUTH_OK */
+	/* Only with AUTH_FAILED, and where they are known: how the client came,
+	 * and the account that it says it is.  Nothing is proven by either. */
+	uint8_t mech; /* enum auth_mech */
+	struct slice claimed;
 };
 
 /* --- SIGN, SIGN_REPLY ------------------------------------------------ */

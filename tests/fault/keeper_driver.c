@@ -267,6 +267,9 @@ on_relay(void *arg, struct ipc *c, struct ipc_msg *m)
 		json_str(&js, "outcome", outcome[a.outcome]);
 		json_str(&js, "cause", auth_cause_name(a.cause));
 		json_slice(&js, "detail", a.detail);
+		json_str(&js, "mech_claimed",
+			 mech_name((enum auth_mech)a.mech));
+		json_slice(&js, "claimed", a.claimed);
 		json_u64(&js, "took_ns", a.took_ns);
 		put_hex("token", a.token);
 		if (a.outcome == AUTH_OK)

@@ -27,10 +27,12 @@ Then write the document anew, and look at what has changed in it:
     FAULTS_WRITE=1 make check-system T='-k test_faults'
 """
 
+import contextlib
 import itertools
 import json
 import os
 import re
+import resource
 import signal
 import ssl
 import threading
@@ -436,6 +438,23 @@ def many_legs(world):
     raise AssertionError("it has no end")
 
 
+@fault("more handshakes are half done than a relay may have (1,024; 4,096 in all)", 503, 2110,
+       "AUTH_HALF_DONE", event_match=lambda e: e["reason"].startswith("AUTH_HALF_DONE"))
+def half_done(world):
+    address, first = f"127.0.2.{next(world.addresses)}", field(k.spnego_init([k.OID_KRB5]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    world.undo(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)))
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * 1024 + 1):  # two relays
+            client = stack.enter_context(world.lab.client(source=address, tls=False))
+            reply = ask(client, first)
+            if reply.status != 401:
+                assert world.ask(world.ticket()).status == 200  # Kerberos goes on
+                return reply
+    raise AssertionError("it has no end")
+
+
 @fault("the token is larger than 66 kB", 401, 2000, "too-large")
 def too_large(world):
     return world.ask(field(bytes(67_000)))
@@ -482,8 +501,8 @@ def ntlm_without_winbind(world):
     return _ntlm(world, "CONTOSO\\somebody", "x")
 
 
-@fault("an NTLM process does not answer in time (it waits for a winbind that hangs)", 503, 2104,
-       "AUTH_TIMEOUT", status("Event 2104"))
+@fault("an NTLM process does not answer in time (it waits for a winbind that hangs)", 503, 2109,
+       "NTLM_TIMEOUT", status("Event 2109"))
 def ntlm_hangs(world):
     world.lab.configure(auth_timeout_ms='"400ms"')
     world.undo(lambda: world.lab.configure(auth_timeout_ms=None))
@@ -549,6 +568,11 @@ def badly_signed_pac(world):
 @fault("the PAC is malformed", 403, 2001, "AUTH_DENIED", explain("EXCH13$@CONTOSO.TEST"))
 def malformed_pac(world):
     return _group_only(world, "EXCH13$", IN_GROUP[:-8])
+
+
+@fault("in the place of the PAC is something else", 401, 2000, "pac")
+def no_pac_at_all(world):
+    return _group_only(world, "EXCH16$", None, garbage=bytes(8))
 
 
 @fault("more than 1,200 SIDs", 403, 2001, "AUTH_DENIED", explain("EXCH14$@CONTOSO.TEST"))

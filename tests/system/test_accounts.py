@@ -342,6 +342,35 @@ def test_the_longest_list_of_sids_outlives_the_connector(forged):
     assert sids_of(forged, who) == before
 
 
+def test_who_is_refused_is_named_as_far_as_it_is_known(forged):
+    """2000: by the ticket, and with the SID that the account is known by; the
+    sender is not proven by it."""
+    who = "EXCH33$@CONTOSO.TEST"
+    assert forged_call(forged, p.make(), client="EXCH33$").status == 403
+    cache = forged.forger.cache(p.make(), client="EXCH33$")
+    data = negotiate.Negotiate(p.SERVICE.partition("/")[2], cache).token()
+    assert ask(forged.client(), field(data)).status == 403
+    reply = ask(forged.client(source="127.0.2.31"), field(data))
+    event = forged.event(2000, request_id=request_id(reply))
+    assert (event["account"], event["mech"], event["address"]) == (who, "kerberos", "127.0.2.31")
+    assert event["sid"] == "S-1-5-21-1-2-3-1103"
+    assert f"(replay): claims to be {who}; " in event["reason"]
+    # nothing of it is held to be the account's
+    assert request_id(reply) not in str(forged.rmsctl_json("explain", who))
+    told = forged.rmsctl_json("explain", request_id(reply))
+    assert told["requests"][0]["detail"].startswith(f"claims to be {who}")
+    # another account of that address is told too
+    cache = forged.forger.cache(p.make(user=1104), client="EXCH34$")
+    data = negotiate.Negotiate(p.SERVICE.partition("/")[2], cache).token()
+    assert ask(forged.client(), field(data)).status == 403
+    reply = ask(forged.client(source="127.0.2.31"), field(data))
+    event = forged.event(2000, request_id=request_id(reply))
+    assert (event["account"], event["sid"]) == ("EXCH34$@CONTOSO.TEST", "S-1-5-21-1-2-3-1104")
+    # and a token in which nobody can be read names nobody
+    reply = ask(forged.client(source="127.0.2.31"), field(b"\x60\x82garbage"))
+    assert "account" not in forged.event(2000, request_id=request_id(reply))
+
+
 def test_servers_conflicts(own):
     assert call(own, "STRANGER").status in (200, 403)
     before = own.counters()["authz_conflicts"]

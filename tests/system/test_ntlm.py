@@ -399,6 +399,15 @@ def test_what_the_event_of_it_says(lab):
     assert "layer 4" in told(lab, 2106, "ntlm-proxy")["reason"]
 
 
+def test_the_event_names_who_was_refused(lab):
+    """As the client calls itself: nothing is proven."""
+    with lab.client(source="127.0.2.107") as client:
+        refused(log_on(client, SHARE, "wrong"), "logon")
+    event = told(lab, 2000, "logon")
+    assert (event["account"], event["mech"]) == (SHARE, "ntlm")
+    assert f"(logon): claims to be {SHARE}; " in event["reason"]
+
+
 # --- bad input ---------------------------------------------------------------------------
 
 

@@ -118,7 +118,7 @@ def comes_to(keeper, name, value):
         time.sleep(0.01)
 
 
-def busy(answer, cause="busy"):
+def busy(answer, cause="ntlm-busy"):
     assert (answer["outcome"], answer["cause"]) == ("busy", cause), answer
 
 
@@ -235,7 +235,7 @@ def test_ten_thousand_half_open_handshakes(start):
         assert some.count("continue") == OPEN_SLOT_MAX
         assert some.count("busy") == per_relay - OPEN_SLOT_MAX
     comes_to(keeper, "ntlm_open", OPEN_MAX)
-    busy(keeper.step(FIRST, slot=3))
+    busy(keeper.step(FIRST, slot=3), "half-done")
     grown = [rss_kb(p) - b for p, b in zip(pids, before)]
     assert sum(grown) < GROWTH_KB, grown
     comes_to(keeper, "ntlm_open", 0)
@@ -272,17 +272,17 @@ def test_processes_that_hang(start):
     keeper.say("flood", 2, 10**6, count, FIRST.hex())
     answers = [keeper.wait("auth", slot=s)
                for s, n in ((1, 15), (2, 15)) for _ in range(n)]  # the longest line gives way
-    assert {a["cause"] for a in answers} == {"busy"}
+    assert {a["cause"] for a in answers} == {"ntlm-busy"}
     kerberos_goes_on(keeper)
     comes_to(keeper, "ntlm_queue", 50)
     for number in numbers:
-        busy(keeper.wait("auth", slot=0, id=number), "timeout")
+        busy(keeper.wait("auth", slot=0, id=number), "ntlm-timeout")
     answers = [keeper.wait("auth", slot=s) for s in (1, 2) for _ in range(25)]
-    assert {a["cause"] for a in answers} == {"timeout"}
+    assert {a["cause"] for a in answers} == {"ntlm-timeout"}
     for name, value in (("ntlm_queue", 0), ("ntlm_open", 0), ("ntlm_late", 52)):
         comes_to(keeper, name, value)
     kerberos_goes_on(keeper)
-    busy(keeper.step(FIRST, deadline=200), "timeout")
+    busy(keeper.step(FIRST, deadline=200), "ntlm-timeout")
     for pid in keeper.pids:
         os.kill(pid, signal.SIGCONT)
     for _ in range(4):
@@ -349,7 +349,7 @@ def test_who_is_not_waited_for_any_more(start):
     keeper.say("fake 0")
     number = send(keeper, FIRST, deadline=300)
     step = keeper.wait("fake-step")
-    busy(keeper.wait("auth", id=number), "timeout")
+    busy(keeper.wait("auth", id=number), "ntlm-timeout")
     assert keeper.wait("fake-abort")["number"] == step["number"]
     waiting = send(keeper, FIRST)
     keeper.say("answer", 0, step["number"], NTLM, "D\\late")

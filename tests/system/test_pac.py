@@ -186,8 +186,8 @@ def test_malformed(accept, spoil):
                          ids=["none", "byte", "no-buffers", "ones", "outside"])
 def test_bytes_that_are_no_pac(accept, garbage):
     answer = accept(None, garbage=garbage)
-    assert answer["outcome"] in ("ok", "failed")
-    assert not answer.get("sids")
+    assert (answer["outcome"], answer["cause"]) == ("failed", "pac"), answer
+    assert answer["claimed"] == f"{p.CLIENT}@{p.REALM}" and not answer.get("sids")
 
 
 def test_the_log_says_why(accept, _keeper):

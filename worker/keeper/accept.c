@@ -197,10 +197,8 @@ accept_result_fini(struct accept_result *r)
 static void
 refuse(struct accept_result *r, enum auth_cause cause, const char *detail)
 {
-	bool busy = cause == CAUSE_BUSY || cause == CAUSE_TIMEOUT;
-
 	identity_free(&r->identity);
-	r->outcome = busy ? AUTH_BUSY : AUTH_FAILED;
+	r->outcome = auth_cause_is_busy(cause) ? AUTH_BUSY : AUTH_FAILED;
 	r->cause = cause;
 	if (detail != NULL && detail != r->detail)
 		snprintf(r->detail, sizeof(r->detail), "%s", detail);
@@ -220,15 +218,21 @@ explain(const struct keytab *kt, const struct apreq *req,
 	const struct outcome *o, struct accept_result *r)
 {
 	struct cause_facts f = {.major = o->major};
+	struct keytab_ticket t = {.opens = false};
 	char words[256];
 	struct sbuf b;
 
 	sbuf_init(&b, r->detail, sizeof(r->detail));
+	if (req->kind == APREQ_FOUND)
+		keytab_open(kt, req, &t);
+	memcpy(r->claimed, t.client, sizeof(r->claimed));
 	if (req->kind == APREQ_FOUND &&
 	    GSS_ROUTINE_ERROR(o->major) != GSS_S_BAD_BINDINGS) {
 		f.has_ticket = true;
 		keytab_match(kt, req, &f.match);
-		f.code = keytab_try(kt, req, &f.opens, words, sizeof(words));
+		f.opens = t.opens;
+		f.pac_bad = t.pac_bad;
+		f.code = keytab_try(kt, req, words, sizeof(words));
 	}
 	if (f.has_ticket && f.code != 0)
 		sbuf_str(&b, words);
@@ -256,6 +260,14 @@ name_text(gss_name_t name, char *out, size_t size)
 	     str_copy(out, size, (struct slice){text.value, text.length}) == 0;
 	gss_release_buffer(&minor, &text);
 	return ok;
+}
+
+/* The name that was accepted of a client that is refused all the same. */
+static void
+claim(struct accept_result *r, gss_name_t name)
+{
+	if (!name_text(name, r->claimed, sizeof(r->claimed)))
+		r->claimed[0] = '\0';
 }
 
 /*
@@ -355,10 +367,13 @@ complete(struct accept *a, const struct exchange *x, const struct keytab *kt,
 	}
 	if (leg->must_bind && (o->flags & GSS_C_CHANNEL_BOUND_FLAG) == 0) {
 		refuse(r, CAUSE_NOT_BOUND, NULL);
+		claim(r, o->name);
 		return;
 	}
-	if (!remember(a, x, r))
+	if (!remember(a, x, r)) {
+		claim(r, o->name);
 		return;
+	}
 	r->identity = make_identity(a, x->ctx, kt, req, o);
 	if (r->identity == NULL) {
 		refuse(r, CAUSE_INTERNAL, "the client's name cannot be read");
@@ -477,6 +492,7 @@ static bool
 refuse_early(struct accept *a, const struct keytab *kt, const struct apreq *req,
 	     struct accept_result *r)
 {
+	struct keytab_ticket t;
 	struct sbuf b;
 
 	switch (req->kind) {
@@ -501,10 +517,20 @@ refuse_early(struct accept *a, const struct keytab *kt, const struct apreq *req,
 	}
 	if (req->kind == APREQ_FOUND &&
 	    replay_has(a->replay, replay_hash(a->replay, req->authenticator))) {
+		keytab_open(kt, req, &t);
+		memcpy(r->claimed, t.client, sizeof(r->claimed));
 		refuse(r, CAUSE_REPLAY, NULL);
 		return true;
 	}
 	return false;
+}
+
+static enum auth_mech
+mech_of(const struct apreq *req)
+{
+	if (req->kind == APREQ_NTLM)
+		return MECH_NTLM;
+	return req->kind == APREQ_FOUND ? MECH_KERBEROS : MECH_NONE;
 }
 
 void
@@ -518,6 +544,7 @@ accept_step(struct accept *a, const struct keytab *kt,
 	BUG_ON(leg->slot >= RELAY_MAX);
 	memset(r, 0, sizeof(*r));
 	apreq_find(&req, leg->token);
+	r->mech = mech_of(&req);
 	if (refuse_early(a, kt, &req, r)) {
 		accept_abort(a, leg->slot, leg->id);
 		return;
@@ -528,7 +555,7 @@ accept_step(struct accept *a, const struct keytab *kt,
 	step(a, x, kt, leg, &req, r);
 	if (r->outcome == AUTH_CONTINUE && !exchange_keep(a, x)) {
 		gss_release_buffer(&minor, &r->token);
-		refuse(r, CAUSE_BUSY, "too many half-done handshakes");
+		refuse(r, CAUSE_HALF_DONE, NULL);
 	}
 	if (r->outcome != AUTH_CONTINUE)
 		exchange_end(a, x);

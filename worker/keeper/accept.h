@@ -45,6 +45,9 @@ struct accept_result {
 	gss_buffer_desc token; /* to send; freed by accept_result_fini() */
 	char detail[ACCEPT_DETAIL_MAX];
 	struct identity *identity; /* with AUTH_OK; owned */
+	/* How it came, and with AUTH_FAILED whom it says it is; "" unknown. */
+	enum auth_mech mech;
+	char claimed[IDENTITY_PRINCIPAL_MAX];
 };
 
 /* log: shm/replay_log.h, borrowed for its life; may be NULL.  NULL when out of

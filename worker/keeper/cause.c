@@ -71,9 +71,9 @@ cause_of_krb5(const struct cause_facts *f)
 	case KRB5_BAD_MSIZE:
 		return CAUSE_MALFORMED;
 	default:
-		return f->code >= ASN1_BASE && f->code < ASN1_BASE + 256
-			   ? CAUSE_MALFORMED
-			   : CAUSE_INTERNAL;
+		if (f->code >= ASN1_BASE && f->code < ASN1_BASE + 256)
+			return CAUSE_MALFORMED;
+		return f->pac_bad ? CAUSE_PAC : CAUSE_INTERNAL;
 	}
 }
 

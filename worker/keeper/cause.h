@@ -14,7 +14,8 @@ struct cause_facts {
 	OM_uint32 major;	   /* of gss_accept_sec_context() */
 	bool has_ticket;	   /* the rest is known */
 	krb5_error_code code;	   /* of keytab_try() */
-	bool opens;		   /* a key opens the ticket */
+	bool opens;		   /* a key opens the ticket, */
+	bool pac_bad;		   /* and its PAC is none */
 	struct keytab_match match; /* the keytab against the ticket */
 };
 

@@ -378,25 +378,65 @@ keytab_match(const struct keytab *kt, const struct apreq *req,
 	}
 }
 
+/* krb5 takes a ticket whose PAC has a bad signature or bad parts, but not one
+ * with something else in its place. */
 static bool
-ticket_opens(const struct keytab *kt, const struct apreq *req)
+pac_is_bad(krb5_context krb5, krb5_authdata *const *all)
+{
+	krb5_authdata **found = NULL;
+	bool bad = false;
+	krb5_pac pac;
+
+	if (krb5_find_authdata(krb5, all, NULL, KRB5_AUTHDATA_WIN2K_PAC,
+			       &found) != 0)
+		return false;
+	for (size_t i = 0; found != NULL && found[i] != NULL; i++) {
+		if (krb5_pac_parse(krb5, found[i]->contents, found[i]->length,
+				   &pac) == 0)
+			krb5_pac_free(krb5, pac);
+		else
+			bad = true;
+	}
+	krb5_free_authdata(krb5, found);
+	return bad;
+}
+
+static void
+look_into(krb5_context krb5, const krb5_enc_tkt_part *part,
+	  struct keytab_ticket *t)
+{
+	char *name;
+
+	t->pac_bad = pac_is_bad(krb5, part->authorization_data);
+	if (krb5_unparse_name(krb5, part->client, &name) != 0)
+		return;
+	if (str_copy(t->client, sizeof(t->client), slice_of(name)) != 0)
+		t->client[0] = '\0';
+	krb5_free_unparsed_name(krb5, name);
+}
+
+void
+keytab_open(const struct keytab *kt, const struct apreq *req,
+	    struct keytab_ticket *t_r)
 {
 	krb5_data der = {.length = (unsigned)req->ticket.len};
-	krb5_error_code code;
 	krb5_ticket *t;
 
+	memset(t_r, 0, sizeof(*t_r));
 	/* krb5_data is not const; decoding does not write. */
 	memcpy(&der.data, &req->ticket.p, sizeof(der.data));
 	if (krb5_decode_ticket(&der, &t) != 0)
-		return false;
-	code = krb5_server_decrypt_ticket_keytab(kt->krb5, kt->mem, t);
+		return;
+	t_r->opens =
+	    krb5_server_decrypt_ticket_keytab(kt->krb5, kt->mem, t) == 0;
+	if (t_r->opens && t->enc_part2 != NULL)
+		look_into(kt->krb5, t->enc_part2, t_r);
 	krb5_free_ticket(kt->krb5, t);
-	return code == 0;
 }
 
 krb5_error_code
-keytab_try(const struct keytab *kt, const struct apreq *req, bool *opens_r,
-	   char *why, size_t why_size)
+keytab_try(const struct keytab *kt, const struct apreq *req, char *why,
+	   size_t why_size)
 {
 	krb5_data der = {.length = (unsigned)req->whole.len};
 	krb5_auth_context ac = NULL;
@@ -405,7 +445,6 @@ keytab_try(const struct keytab *kt, const struct apreq *req, bool *opens_r,
 
 	memcpy(&der.data, &req->whole.p, sizeof(der.data));
 	why[0] = '\0';
-	*opens_r = ticket_opens(kt, req);
 	code = krb5_rd_req(kt->krb5, &ac, &der, NULL, kt->mem, NULL, NULL);
 	if (code != 0) {
 		msg = krb5_get_error_message(kt->krb5, code);

@@ -15,6 +15,7 @@
 
 #include "shm/base/bug.h"
 #include "shm/base/str.h"
+#include "shm/identity.h"
 #include "worker/apreq.h"
 
 struct keytab;
@@ -58,9 +59,20 @@ void keytab_match(const struct keytab *kt, const struct apreq *req,
 /*
  * Why the ticket of req is not accepted, asked of krb5 itself, because GSSAPI
  * does not hand out its error through SPNEGO.  The code, 0 when krb5 finds no
- * fault; its words in why.  *opens_r: a key opens the ticket.
+ * fault; its words in why.
  */
 krb5_error_code keytab_try(const struct keytab *kt, const struct apreq *req,
-			   bool *opens_r, char *why, size_t why_size);
+			   char *why, size_t why_size);
+
+/* What is in a ticket that was refused. */
+struct keytab_ticket {
+	bool opens;   /* a key opens it; else the rest is empty */
+	bool pac_bad; /* krb5 cannot read its PAC */
+	/* Whom the KDC issued it to, "" unknown.  Who sent it may be another.
+	 */
+	char client[IDENTITY_PRINCIPAL_MAX];
+};
+void keytab_open(const struct keytab *kt, const struct apreq *req,
+		 struct keytab_ticket *t_r);
 
 #endif

@@ -76,10 +76,11 @@ static void
 refuse(struct ntlm *n, const struct queue_item *i, enum auth_cause cause,
        const char *detail)
 {
-	bool busy = cause == CAUSE_BUSY || cause == CAUSE_TIMEOUT;
+	bool busy = auth_cause_is_busy(cause);
 	struct msg_auth_reply m = {
 	    .outcome = busy ? AUTH_BUSY : AUTH_FAILED,
 	    .cause = cause,
+	    .mech = busy ? MECH_NONE : MECH_NTLM,
 	    .detail = slice_of(detail),
 	};
 
@@ -187,12 +188,13 @@ process_end(struct ntlm *n, unsigned slot)
 	ipc_free(&p->channel);
 	n->nprocesses--;
 	if (p->now != NULL && !p->orphan)
-		exchange_refuse(n, p->now, CAUSE_BUSY,
+		exchange_refuse(n, p->now, CAUSE_NTLM_BUSY,
 				"the NTLM process has ended");
 	queue_item_free(&p->now);
 	p->orphan = false;
 	while ((i = queue_take(p->waiting)) != NULL) {
-		exchange_refuse(n, i, CAUSE_BUSY, "the NTLM process has ended");
+		exchange_refuse(n, i, CAUSE_NTLM_BUSY,
+				"the NTLM process has ended");
 		queue_item_free(&i);
 	}
 	for (unsigned r = 0; r < RELAY_MAX; r++) {
@@ -259,7 +261,7 @@ next_step(struct ntlm *n, struct ntlm_process *p)
 		if (i == NULL || now < i->deadline_ns)
 			return i;
 		stat_add(n->c->row, STAT_ntlm_late, 1);
-		exchange_refuse(n, i, CAUSE_TIMEOUT, "");
+		exchange_refuse(n, i, CAUSE_NTLM_TIMEOUT, "");
 		queue_item_free(&i);
 	}
 }
@@ -312,6 +314,8 @@ reply_fault(const struct msg_auth_reply *m)
 
 	if (m->token.len > NTLM_TOKEN_OUT_MAX)
 		return "a token that is too large";
+	if (m->mech != MECH_NONE && m->mech != MECH_NTLM)
+		return "a mechanism that is not its own";
 	if (m->outcome != AUTH_OK)
 		return NULL;
 	unpack_init(&u, m->identity.p, m->identity.len);
@@ -379,10 +383,10 @@ begin(struct ntlm *n, const struct queue_item *i, const struct msg_auth_step *m)
 		refuse(n, i, CAUSE_TIMEOUT,
 		       "the exchange is over, or never began");
 	else if (n->nprocesses == 0)
-		refuse(n, i, CAUSE_BUSY, "no NTLM process is there");
+		refuse(n, i, CAUSE_NTLM_BUSY, "no NTLM process is there");
 	else if (n->total >= NTLM_OPEN_MAX ||
 		 n->nopen[i->slot] >= NTLM_OPEN_SLOT_MAX)
-		refuse(n, i, CAUSE_BUSY, "too many half-done NTLM handshakes");
+		refuse(n, i, CAUSE_HALF_DONE, "NTLM");
 	else if ((x = exchange_open(n, i)) == NULL)
 		refuse(n, i, CAUSE_BUSY, "no memory");
 	return x;
@@ -414,7 +418,7 @@ enqueue(struct ntlm *n, struct ntlm_exchange *x, struct queue_item *i)
 	i->deadline_ns = MIN(i->deadline_ns, x->ends_ns);
 	out = queue_put(queue_of(n, x), i);
 	if (out != NULL)
-		exchange_refuse(n, out, CAUSE_BUSY, "");
+		exchange_refuse(n, out, CAUSE_NTLM_BUSY, "");
 	queue_item_free(&out);
 	ntlm_dispatch(n);
 }
@@ -477,7 +481,7 @@ process_late(struct ntlm *n, struct ntlm_process *p, uint64_t now)
 	if (p->now == NULL || p->orphan || now < p->now->deadline_ns)
 		return;
 	stat_add(n->c->row, STAT_ntlm_late, 1);
-	exchange_refuse(n, p->now, CAUSE_TIMEOUT, "");
+	exchange_refuse(n, p->now, CAUSE_NTLM_TIMEOUT, "");
 }
 
 static bool
@@ -506,7 +510,7 @@ expire_one(struct ntlm *n, unsigned relay, uint64_t now)
 	}
 	queue_cut(queue_of(n, x), i);
 	stat_add(n->c->row, STAT_ntlm_late, 1);
-	exchange_refuse(n, i, CAUSE_TIMEOUT, "");
+	exchange_refuse(n, i, CAUSE_NTLM_TIMEOUT, "");
 	queue_item_free(&i);
 	return true;
 }

@@ -166,6 +166,12 @@ reply_auth(struct relays *r, const struct queue_item *i,
 	};
 	struct pack k;
 
+	if (res->outcome == AUTH_FAILED) {
+		m.mech = (uint8_t)res->mech;
+		m.claimed =
+		    slice_of(res->mech == MECH_NONE ? "" : res->claimed);
+	}
+
 	if (res->identity != NULL) {
 		pack_init(&k, r->identity, sizeof(r->identity));
 		identity_pack(&k, res->identity);

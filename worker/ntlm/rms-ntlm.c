@@ -57,6 +57,10 @@ reply(struct ntlm *n, uint64_t number, const struct session_result *r)
 	struct pack k;
 	size_t len;
 
+	if (r->outcome == AUTH_FAILED) {
+		m.mech = MECH_NTLM;
+		m.claimed = slice_of(r->claimed);
+	}
 	if (r->identity != NULL) {
 		pack_init(&k, n->identity, sizeof(n->identity));
 		identity_pack(&k, r->identity);

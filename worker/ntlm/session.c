@@ -120,10 +120,8 @@ session_result_fini(struct session_result *r)
 static void
 refuse(struct session_result *r, enum auth_cause cause, const char *detail)
 {
-	bool busy = cause == CAUSE_BUSY || cause == CAUSE_TIMEOUT;
-
 	identity_free(&r->identity);
-	r->outcome = busy ? AUTH_BUSY : AUTH_FAILED;
+	r->outcome = auth_cause_is_busy(cause) ? AUTH_BUSY : AUTH_FAILED;
 	r->cause = cause;
 	if (detail != r->detail)
 		snprintf(r->detail, sizeof(r->detail), "%s", detail);
@@ -170,11 +168,11 @@ judge(struct session *x, const struct ntlmssp *n, const struct msg_auth_step *m,
 	if (n->anonymous)
 		refuse(r, CAUSE_ANONYMOUS, "");
 	else if (!n->v2)
-		refuse(r, CAUSE_NTLM_V1, x->account);
+		refuse(r, CAUSE_NTLM_V1, "");
 	else if (!pick_binding(x, n, m, binding_r))
-		refuse(r, CAUSE_BAD_BINDING, x->account);
+		refuse(r, CAUSE_BAD_BINDING, "");
 	else if (m->must_bind && !x->bound)
-		refuse(r, CAUSE_NOT_BOUND, x->account);
+		refuse(r, CAUSE_NOT_BOUND, "");
 	else
 		x->judged = true;
 	return x->judged;
@@ -241,8 +239,7 @@ run(struct session *x, struct slice token, struct slice binding,
 /* The mechanism said no; answer: to a client's response, so that it is about
  * an account. */
 static void
-explain(const struct session *x, bool answer, const struct outcome *o,
-	struct session_result *r)
+explain(bool answer, const struct outcome *o, struct session_result *r)
 {
 	OM_uint32 routine = GSS_ROUTINE_ERROR(o->major);
 	enum auth_cause cause = CAUSE_LOGON;
@@ -250,8 +247,6 @@ explain(const struct session *x, bool answer, const struct outcome *o,
 
 	sbuf_init(&b, r->detail, sizeof(r->detail));
 	mech_put_status(&b, o->major, o->minor);
-	if (x->account[0] != '\0')
-		sbuf_fmt(&b, "; the client is %s", x->account);
 	if (routine == GSS_S_DEFECTIVE_TOKEN || routine == GSS_S_BAD_SIG)
 		cause = CAUSE_MALFORMED;
 	else if (routine == GSS_S_BAD_BINDINGS)
@@ -283,7 +278,7 @@ complete(struct session *x, const struct outcome *o, struct session_result *r)
 		return;
 	}
 	if (x->must_bind && !bound) {
-		refuse(r, CAUSE_NOT_BOUND, x->account);
+		refuse(r, CAUSE_NOT_BOUND, "");
 		return;
 	}
 	r->identity = identity_new();
@@ -319,7 +314,7 @@ step(struct session *x, const struct msg_auth_step *m, struct session_result *r)
 		return;
 	run(x, m->token, binding, &o, &r->token);
 	if (GSS_ERROR(o.major))
-		explain(x, answer, &o, r);
+		explain(answer, &o, r);
 	else if ((o.major & GSS_S_CONTINUE_NEEDED) == 0)
 		complete(x, &o, r);
 	else if (r->token.length > 0)
@@ -343,6 +338,8 @@ session_step(struct sessions *s, uint64_t number, const struct msg_auth_step *m,
 		return;
 	}
 	step(x, m, r);
+	if (r->outcome == AUTH_FAILED)
+		str_cut(r->claimed, sizeof(r->claimed), slice_of(x->account));
 	if (r->outcome != AUTH_CONTINUE)
 		session_end(x);
 }

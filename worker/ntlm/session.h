@@ -28,7 +28,8 @@ struct session_result {
 	enum auth_cause cause;
 	gss_buffer_desc token; /* to send; freed by session_result_fini() */
 	char detail[SESSION_DETAIL_MAX];
-	struct identity *identity; /* with AUTH_OK; owned */
+	struct identity *identity;	      /* with AUTH_OK; owned */
+	char claimed[IDENTITY_PRINCIPAL_MAX]; /* with AUTH_FAILED, "" unknown */
 };
 
 /* NULL when out of memory. */

@@ -86,53 +86,138 @@ auth_event(enum auth_cause cause)
 	return cause == CAUSE_CERT_CRL ? 2141 : 2000;
 }
 
-static void
-auth_tell(struct client *c, enum auth_cause cause, struct slice detail)
+/* How a client came that was refused, and the account that it says it is, as
+ * far as that is known: nothing of it is proven. */
+struct auth_claim {
+	enum auth_mech mech;
+	struct slice account;
+};
+
+static enum auth_mech
+auth_mech_of(enum auth_cause cause)
 {
-	static struct tell_limit limit;
+	if (cause == CAUSE_NTLM || cause == CAUSE_NTLM_PROXY)
+		return MECH_NTLM;
+	return cause >= CAUSE_CERT_UNKNOWN_CA && cause <= CAUSE_CERT_BAD
+		   ? MECH_CERT
+		   : MECH_NONE;
+}
+
+/* detail as the event and the request's note have it, with the claim. */
+static void
+auth_tell(struct client *c, enum auth_cause cause,
+	  const struct auth_claim *claim, const char *detail)
+{
+	static struct tell_peers limit;
+	enum auth_mech mech =
+	    claim->mech != MECH_NONE ? claim->mech : auth_mech_of(cause);
 	char mem[AUTH_DETAIL_MAX * 2];
 	struct sbuf b;
 	struct msg_event e = {
 	    .id = auth_event(cause),
+	    .account = claim->account,
 	    .address = slice_of(c->address),
+	    .mech = slice_of(mech == MECH_NONE ? "" : mech_name(mech)),
 	    .request = slice_of(c->x != NULL ? c->x->id : ""),
 	};
 
-	if (!tell_may(&limit))
+	if (!tell_may_of(&limit, hash_bytes(&c->w->hash, c->address,
+					    strlen(c->address))))
 		return;
 	sbuf_init(&b, mem, sizeof(mem));
 	sbuf_fmt(&b, "%s (%s)", auth_cause_text(cause), auth_cause_name(cause));
-	if (detail.len > 0)
-		sbuf_fmt(&b, ": %.*s", (int)MIN(detail.len, AUTH_DETAIL_MAX),
-			 detail.p);
+	if (detail[0] != '\0')
+		sbuf_fmt(&b, ": %s", detail);
 	if (auth_cause_remedy(cause)[0] != '\0')
 		sbuf_fmt(&b, "; %s", auth_cause_remedy(cause));
 	e.detail = (struct slice){b.p, b.len};
 	child_event(c->w->c, &e);
 }
 
+static void
+auth_put_claim(struct sbuf *b, const struct auth_claim *claim,
+	       struct slice detail)
+{
+	if (claim->account.len > 0)
+		sbuf_fmt(b, "claims to be %.*s", (int)claim->account.len,
+			 claim->account.p);
+	if (claim->account.len > 0 && detail.len > 0)
+		sbuf_str(b, "; ");
+	sbuf_put(b, detail.p, detail.len);
+}
+
 void
 auth_tls_failed(struct client *c)
 {
 	struct clientcert_refusal r;
+	struct auth_claim claim;
+	char text[AUTH_DETAIL_MAX];
+	struct sbuf b;
 
 	clientcert_failed(c->wire.ssl, &r);
 	if (r.cause == CAUSE_NONE)
 		return;
+	claim = (struct auth_claim){MECH_CERT, slice_of(r.account)};
+	sbuf_init(&b, text, sizeof(text));
+	auth_put_claim(&b, &claim, slice_of(r.why));
 	stat_add(c->w->row, STAT_auth_failed, 1);
-	auth_tell(c, r.cause, slice_of(r.why));
+	auth_tell(c, r.cause, &claim, text);
+}
+
+static void
+auth_fail_as(struct client *c, enum auth_cause cause,
+	     const struct auth_claim *claim, struct slice detail)
+{
+	char text[AUTH_DETAIL_MAX];
+	struct sbuf b;
+
+	sbuf_init(&b, text, sizeof(text));
+	auth_put_claim(&b, claim, detail);
+	stat_add(c->w->row, STAT_auth_failed, 1);
+	c->x->auth_cause = cause;
+	str_cut(c->x->auth_detail, sizeof(c->x->auth_detail), slice_of(text));
+	if (cause == CAUSE_REPLAY)
+		stat_add(c->w->row, STAT_auth_replays, 1);
+	auth_tell(c, cause, claim, text);
+	client_refuse(c, REASON_AUTH_FAILED, auth_cause_text(cause));
 }
 
 static void
 auth_fail(struct client *c, enum auth_cause cause, struct slice detail)
 {
-	stat_add(c->w->row, STAT_auth_failed, 1);
+	auth_fail_as(c, cause, &(struct auth_claim){MECH_NONE, {"", 0}},
+		     detail);
+}
+
+static void
+auth_fail_cert(struct client *c, const struct clientcert_refusal *r)
+{
+	auth_fail_as(c, r->cause,
+		     &(struct auth_claim){MECH_CERT, slice_of(r->account)},
+		     slice_of(r->why));
+}
+
+/* It cannot be decided now.  False blame costs hours: NTLM's troubles are
+ * winbind's, not the keeper's. */
+static void
+auth_busy(struct client *c, enum auth_cause cause, struct slice detail)
+{
+	enum reason why = REASON_AUTH_BUSY;
+
+	stat_add(c->w->row, STAT_auth_busy, 1);
 	c->x->auth_cause = cause;
 	str_cut(c->x->auth_detail, sizeof(c->x->auth_detail), detail);
-	if (cause == CAUSE_REPLAY)
-		stat_add(c->w->row, STAT_auth_replays, 1);
-	auth_tell(c, cause, detail);
-	client_refuse(c, REASON_AUTH_FAILED, auth_cause_text(cause));
+	if (cause == CAUSE_TIMEOUT)
+		why = REASON_AUTH_TIMEOUT;
+	else if (cause == CAUSE_NTLM_TIMEOUT)
+		why = REASON_NTLM_TIMEOUT;
+	else if (cause == CAUSE_NTLM_BUSY)
+		why = REASON_NTLM_BUSY;
+	else if (cause == CAUSE_HALF_DONE)
+		why = REASON_AUTH_HALF_DONE;
+	if (why == REASON_AUTH_HALF_DONE)
+		tell_limit(c->w, why, c->address, NULL);
+	client_refuse(c, why, NULL);
 }
 
 /* What the client's listener holds it to; NULL when it is gone, then the
@@ -352,8 +437,9 @@ auth_has_required(struct client *c)
 		return true;
 	auth_abort(c);
 	c->x->req.keep_alive = false; /* only a handshake can show another */
-	auth_fail(c, r.cause == CAUSE_NONE ? CAUSE_CERT_MISSING : r.cause,
-		  slice_of(r.why));
+	if (r.cause == CAUSE_NONE)
+		r.cause = CAUSE_CERT_MISSING;
+	auth_fail_cert(c, &r);
 	return false;
 }
 
@@ -393,7 +479,7 @@ auth_begin(struct client *c)
 	if (auth_from_connection(c) || auth_from_certificate(c, &refused))
 		return true;
 	if (refused.cause != CAUSE_NONE) {
-		auth_fail(c, refused.cause, slice_of(refused.why));
+		auth_fail_cert(c, &refused);
 		return false;
 	}
 	stat_add(c->w->row, STAT_auth_challenges, 1);
@@ -508,15 +594,14 @@ auth_on_reply(struct relay *w UNUSED, uint64_t id, const uint8_t *body,
 		break;
 	case AUTH_BUSY:
 		auth_unlink(c);
-		stat_add(c->w->row, STAT_auth_busy, 1);
-		client_refuse(c,
-			      m.cause == CAUSE_TIMEOUT ? REASON_AUTH_TIMEOUT
-						       : REASON_AUTH_BUSY,
-			      NULL);
+		auth_busy(c, m.cause, m.detail);
 		break;
 	case AUTH_FAILED:
 		auth_unlink(c);
-		auth_fail(c, m.cause, m.detail);
+		auth_fail_as(
+		    c, m.cause,
+		    &(struct auth_claim){(enum auth_mech)m.mech, m.claimed},
+		    m.detail);
 		break;
 	}
 	if (c->state != CLIENT_CLOSED)

@@ -105,6 +105,11 @@ note_refusal(X509_STORE_CTX *v, int error)
 		(void)!name_text(X509_get_issuer_name(x), issuer,
 				 sizeof(issuer));
 	}
+	last.account[0] = '\0';
+	x = X509_STORE_CTX_get0_cert(v); /* the client's own */
+	if (x != NULL && name_text(X509_get_subject_name(x), last.account,
+				   sizeof(last.account)) != 0)
+		last.account[0] = '\0';
 	last.cause = cause_of(error);
 	snprintf(last.why, sizeof(last.why), "%s (certificate of %s by %s)",
 		 X509_verify_cert_error_string(error), subject, issuer);

@@ -41,6 +41,7 @@ enum clientcert_mode {
 struct clientcert_refusal {
 	enum auth_cause cause; /* CAUSE_NONE: it was not about one */
 	char why[CLIENTCERT_WHY_MAX];
+	char account[IDENTITY_PRINCIPAL_MAX]; /* that it names, "" unknown */
 };
 
 enum clientcert_mode clientcert_mode(const char *text);

@@ -49,6 +49,30 @@ tell_may(struct tell_limit *l)
 	return ++l->told <= TELL_EVENTS_MAX;
 }
 
+bool
+tell_may_of(struct tell_peers *l, uint64_t peer)
+{
+	uint64_t now = clock_turn_ns() / NS_PER_S;
+
+	if (now != l->second)
+		*l = (struct tell_peers){.second = now};
+	if (l->told >= TELL_PEERS_ALL_MAX ||
+	    l->of[peer % TELL_PEERS] >= TELL_PEER_MAX)
+		return false;
+	l->told++;
+	l->of[peer % TELL_PEERS]++;
+	return true;
+}
+
+static uint32_t
+tell_event(enum reason why)
+{
+	if (why == REASON_AUTH_BUSY || why == REASON_AUTH_TIMEOUT)
+		return 2104;
+	return why == REASON_NTLM_BUSY || why == REASON_NTLM_TIMEOUT ? 2109
+								     : 3000;
+}
+
 void
 tell_failure(struct client *c, enum reason why, const char *detail)
 {
@@ -58,8 +82,7 @@ tell_failure(struct client *c, enum reason why, const char *detail)
 	char mem[TELL_DETAIL_MAX + 512];
 	struct sbuf b;
 	struct msg_event e = {
-	    .id = why == REASON_AUTH_BUSY || why == REASON_AUTH_TIMEOUT ? 2104
-									: 3000,
+	    .id = tell_event(why),
 	    .address = slice_of(c->address),
 	    .request = slice_of(x->id),
 	};
@@ -74,7 +97,10 @@ tell_failure(struct client *c, enum reason why, const char *detail)
 		 row->text);
 	if (detail != NULL)
 		sbuf_fmt(&b, ": %.*s", TELL_DETAIL_MAX, detail);
-	sbuf_fmt(&b, "; %s", tell_remedy(slice_of(row->fault)));
+	if (e.id == 2109)
+		sbuf_fmt(&b, "; %s", auth_cause_remedy(CAUSE_NTLM_TIMEOUT));
+	else
+		sbuf_fmt(&b, "; %s", tell_remedy(slice_of(row->fault)));
 	e.detail = (struct slice){b.p, b.len};
 	child_event(c->w->c, &e);
 }

@@ -22,6 +22,20 @@ struct tell_limit {
 bool tell_may(struct tell_limit *l);
 
 /*
+ * The same for what anybody can cause: some of each address, so that one which
+ * fails as fast as it can does not keep the master from hearing of others.
+ */
+#define TELL_PEERS	   64
+#define TELL_PEER_MAX	   4
+#define TELL_PEERS_ALL_MAX 100
+struct tell_peers {
+	uint64_t second;
+	unsigned told, of[TELL_PEERS];
+};
+/* peer: a keyed hash of its address. */
+bool tell_may_of(struct tell_peers *l, uint64_t peer);
+
+/*
  * Tells the master that a limit was reached (event 2110): the first time in a
  * minute for each reason, with how many there were since the last.  account
  * may be NULL.
@@ -34,9 +48,10 @@ void tell_limited(struct relay *w, uint32_t event, enum reason why,
 
 /*
  * Tells the master when why is no fault of the client: event 2104 when the
- * keeper has too much to do, else 3000 with whose fault it is and what would
- * do.  c->x is the request; detail may be NULL.  Limited, so that a failing
- * cloud does not fill the channel; the access log has them all.
+ * keeper has too much to do, 2109 when winbind has, else 3000 with whose fault
+ * it is and what would do.  c->x is the request; detail may be NULL.  Limited,
+ * so that a failing cloud does not fill the channel; the access log has them
+ * all.
  */
 void tell_failure(struct client *c, enum reason why, const char *detail);
 

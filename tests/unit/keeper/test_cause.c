@@ -142,13 +142,31 @@ test_words(void **state)
 	assert_true(b.len > 10 && !b.cut);
 }
 
+/* What krb5 makes of garbage in the place of a PAC has no code of its own. */
+static void
+test_pac(void **state)
+{
+	struct cause_facts f = {.major = GSS_S_FAILURE,
+				.has_ticket = true,
+				.opens = true,
+				.pac_bad = true};
+
+	(void)state;
+	f.code = 34; /* ERANGE */
+	assert_int_equal(cause_of(&f), CAUSE_PAC);
+	f.code = KRB5KRB_AP_ERR_SKEW;
+	assert_int_equal(cause_of(&f), CAUSE_CLOCK_SKEW);
+	f.code = 34;
+	f.pac_bad = false;
+	assert_int_equal(cause_of(&f), CAUSE_INTERNAL);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_keys),
-	    cmocka_unit_test(test_other_codes),
-	    cmocka_unit_test(test_majors),
+	    cmocka_unit_test(test_keys),	cmocka_unit_test(test_pac),
+	    cmocka_unit_test(test_other_codes), cmocka_unit_test(test_majors),
 	    cmocka_unit_test(test_words),
 	};
 

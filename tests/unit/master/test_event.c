@@ -82,8 +82,8 @@ a_child_tells_only_what_is_its_own(void **state)
 	    {1130, ROLE_RELAY}, {1131, ROLE_RELAY}, {2130, ROLE_RELAY},
 	    {2131, ROLE_RELAY}, {3110, ROLE_RELAY}, {3111, ROLE_RELAY},
 	    {3112, ROLE_RELAY}, {2141, ROLE_RELAY}, {1110, ROLE_RELAY},
-	    {2110, ROLE_RELAY}, {2111, ROLE_RELAY}, {2112, ROLE_RELAY},
-	    {2113, ROLE_RELAY},
+	    {2109, ROLE_RELAY}, {2110, ROLE_RELAY}, {2111, ROLE_RELAY},
+	    {2112, ROLE_RELAY}, {2113, ROLE_RELAY},
 	};
 	size_t allowed = 0;
 
@@ -269,6 +269,36 @@ many_causes_do_not_flood(void **state)
 	assert_true(event_tell_limited(*state, &keytab, &other, NS_PER_S));
 }
 
+/* The account of 2000 is whatever a client says it is. */
+static void
+accounts_that_are_claimed_are_told_each_but_not_without_end(void **state)
+{
+	char name[32];
+	struct event_args e = {.id = 2000,
+			       .address = SLICE_LIT("10.0.0.1"),
+			       .reason = SLICE_LIT("wrong password")};
+	uint64_t t = NS_PER_S;
+	size_t n = 0;
+
+	for (int i = 0; i < 10000; i++) {
+		snprintf(name, sizeof(name), "D\\made-up-%d", i);
+		e.account = slice_of(name);
+		n += event_tell_limited(*state, &e, &budget, t + 1) ? 1 : 0;
+	}
+	/* and one for all of the others together */
+	assert_int_equal(n, EVENT_CLAIMS_MAX + 1);
+	/* the first of them is known, and told again when its time is over */
+	e.account = SLICE_LIT("D\\made-up-0");
+	assert_false(event_tell_limited(*state, &e, &budget, t + 2));
+	/* who comes from elsewhere is told at once, by the same name too */
+	e.address = SLICE_LIT("10.0.0.2");
+	assert_true(event_tell_limited(*state, &e, &budget, t + 2));
+	e.address = SLICE_LIT("10.0.0.1");
+	assert_true(
+	    event_tell_limited(*state, &e, &budget, t + 2 + EVENT_LIMIT_NS));
+	assert_non_null(strstr(last, "\"account\":\"D\\\\made-up-0\""));
+}
+
 static void
 a_change_of_state_is_always_told(void **state)
 {
@@ -300,6 +330,7 @@ main(void)
 	    T(the_last_thousand_are_kept),
 	    T(the_same_cause_is_told_once_a_minute),
 	    T(many_causes_do_not_flood),
+	    T(accounts_that_are_claimed_are_told_each_but_not_without_end),
 	    T(a_change_of_state_is_always_told),
 	};
 

@@ -191,11 +191,12 @@ authentication_comes_back(void **state)
 					       S("tls-server-end-point:y")},
 				   .token = S("\x60\x82token")},
 			     st_r;
-	struct msg_auth_reply ok = {AUTH_OK,  CAUSE_NONE, 80000,
-				    S("tok"), S(""),	  S("identity")},
+	struct msg_auth_reply ok = {AUTH_OK, CAUSE_NONE,    80000, S("tok"),
+				    S(""),   S("identity"), 0,	   S("")},
 			      rep_r;
 	struct msg_auth_reply no = {AUTH_FAILED, CAUSE_KVNO, 1,
-				    S(""),	 S("gss"),   S("")};
+				    S(""),	 S("gss"),   S(""),
+				    MECH_NTLM,	 S("D\\u")};
 	struct msg_sign sign = {1, SIGN_ECDSA, S("digest"), 77}, sign_r;
 	struct msg_sign_reply sr = {true, S("signature")}, sr_r;
 	struct msg_sign_reply bad = {false, S("")};
@@ -217,6 +218,8 @@ authentication_comes_back(void **state)
 	ROUND(auth_reply, no, rep_r);
 	assert_int_equal(rep_r.cause, CAUSE_KVNO);
 	assert_true(slice_is(rep_r.detail, "gss"));
+	assert_int_equal(rep_r.mech, MECH_NTLM);
+	assert_true(slice_is(rep_r.claimed, "D\\u"));
 	ROUND(sign, sign, sign_r);
 	assert_int_equal(sign_r.op, SIGN_ECDSA);
 	assert_true(slice_is(sign_r.data, "digest"));
@@ -364,16 +367,24 @@ values_out_of_range_are_refused(void **state)
 static void
 replies_that_contradict_themselves_are_refused(void **state)
 {
+	static const char name[512];
 	static const struct msg_auth_reply bad[] = {
-	    {AUTH_OK, CAUSE_NONE, 0, {0}, {0}, {0}},	   /* without whom */
-	    {AUTH_OK, CAUSE_KVNO, 0, {0}, {0}, {"i", 1}},  /* and a cause */
-	    {AUTH_CONTINUE, CAUSE_NONE, 0, {0}, {0}, {0}}, /* nothing to send */
-	    {AUTH_CONTINUE, CAUSE_NONE, 0, {"t", 1}, {0}, {"i", 1}},
-	    {AUTH_FAILED, CAUSE_NONE, 0, {0}, {0}, {0}}, /* but why? */
-	    {AUTH_FAILED, CAUSE_KVNO, 0, {0}, {0}, {"i", 1}},
-	    {AUTH_BUSY, CAUSE_BUSY, 0, {0}, {0}, {"i", 1}},
-	    {AUTH_FAILED, CAUSE_MAX, 0, {0}, {0}, {0}},
-	    {AUTH_BUSY + 1, CAUSE_NONE, 0, {0}, {0}, {0}},
+	    {AUTH_OK, CAUSE_NONE, 0, {0}, {0}, {0}, 0, {0}}, /* without whom */
+	    {AUTH_OK, CAUSE_KVNO, 0, {0}, {0}, {"i", 1}, 0, {0}}, /* and a cause
+								   */
+	    {AUTH_CONTINUE, CAUSE_NONE, 0, {0}, {0}, {0}, 0, {0}}, /* nothing to
+								      send */
+	    {AUTH_CONTINUE, CAUSE_NONE, 0, {"t", 1}, {0}, {"i", 1}, 0, {0}},
+	    {AUTH_FAILED, CAUSE_NONE, 0, {0}, {0}, {0}, 0, {0}}, /* but why? */
+	    {AUTH_FAILED, CAUSE_KVNO, 0, {0}, {0}, {"i", 1}, 0, {0}},
+	    {AUTH_BUSY, CAUSE_BUSY, 0, {0}, {0}, {"i", 1}, 0, {0}},
+	    {AUTH_FAILED, CAUSE_MAX, 0, {0}, {0}, {0}, 0, {0}},
+	    {AUTH_BUSY + 1, CAUSE_NONE, 0, {0}, {0}, {0}, 0, {0}},
+	    /* a claim beside an identity, without a way, too long */
+	    {AUTH_OK, CAUSE_NONE, 0, {0}, {0}, {"i", 1}, MECH_NTLM, {"a", 1}},
+	    {AUTH_FAILED, CAUSE_KVNO, 0, {0}, {0}, {0}, MECH_NONE, {"a", 1}},
+	    {AUTH_FAILED, CAUSE_KVNO, 0, {0}, {0}, {0}, MECH_CERT + 1, {0}},
+	    {AUTH_FAILED, CAUSE_KVNO, 0, {0}, {0}, {0}, MECH_NTLM, {name, 512}},
 	};
 
 	(void)state;
