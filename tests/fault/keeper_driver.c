@@ -534,11 +534,11 @@ cmd_apply(void)
 	NEED(len > 0);
 	send_body(IPC_CONF_VIEW, body, len, -1);
 	for (uint32_t i = 0; i < CONF_LISTENERS_MAX; i++) {
-		struct msg_listener m = {i};
+		struct msg_tls_key m = {.index = i};
 
 		if (d.key[i][0] == '\0')
 			continue;
-		len = msg_listener_pack(&m, body, sizeof(body));
+		len = msg_tls_key_pack(&m, body, sizeof(body));
 		send_file(IPC_TLS_KEY, body, len, d.key[i]);
 	}
 	if (d.keytab[0] != '\0')

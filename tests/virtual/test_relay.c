@@ -15,6 +15,7 @@
 #include <openssl/ssl.h>
 
 #include "tests/virtual/scene.h"
+#include "worker/relay/client.h"
 
 SCENARIO(a_request_is_relayed)
 {
@@ -131,7 +132,8 @@ SCENARIO(keeper_that_does_not_answer)
 	end_dial(&c, false);
 	end_send(&c, request(REQ_PATH, BODY));
 	VIRT_NEED(world.steps == 1);
-	scene_expect(&c, world.conf.auth_timeout_ms, "HTTP/1.1 503 ");
+	scene_expect(&c, world.conf.auth_timeout_ms + CLIENT_AUTH_GRACE_MS,
+		     "HTTP/1.1 503 ");
 	VIRT_NEED(end_has(&c, "Retry-After: "));
 }
 

@@ -38,7 +38,7 @@ client_state_ms(const struct client *c, enum client_state s)
 	case CLIENT_HEAD:
 		return (uint64_t)conf->head_timeout_ms;
 	case CLIENT_AUTH:
-		return (uint64_t)conf->auth_timeout_ms;
+		return (uint64_t)conf->auth_timeout_ms + CLIENT_AUTH_GRACE_MS;
 	case CLIENT_QUEUE:
 		return (uint64_t)conf->queue_timeout_ms;
 	case CLIENT_TOKEN:

@@ -51,8 +51,11 @@ enum client_state {
 };
 
 /* 16 hex digits of the worker's boot, a dash, the number, and a NUL. */
-#define REQUEST_ID_LEN	 40
-#define CLIENT_LINGER_MS 2000
+#define REQUEST_ID_LEN 40
+/* The keeper ends what is late, and says of what; its clock ticks in tenths of
+ * a second.  Only when it says nothing at all it is the keeper that is late. */
+#define CLIENT_AUTH_GRACE_MS 250
+#define CLIENT_LINGER_MS     2000
 
 /* What CLIENT_RELAY waits for: its timer runs for that. */
 enum exchange_wait {
