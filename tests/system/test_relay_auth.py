@@ -48,15 +48,33 @@ def test_body_beyond_the_bound_is_not_read_to_its_end(lab):
         challenge(reply)
         assert reply.get("Connection") == "close"
         assert client.at_end()
-    # A chunked body does not say how long it will be: it is cut at the bound.
+    # A chunked body does not say how long it will be: the 401 comes at the bound.
     with lab.client(see_end=True, tls=False) as client:
         client.send(client.head("POST", PATH, soap.soap_fields(NAME) + [
             ("Transfer-Encoding", "chunked")]))
-        challenge(client.read())
         for _ in range(17):
             client.send(b"10000\r\n" + bytes(65536) + b"\r\n")
+        reply = client.read()
+        challenge(reply)
+        assert reply.get("Connection") == "close"
         assert client.at_end()
     assert lab.cloud()["total"] == 0
+
+
+@pytest.mark.parametrize("chunks", [None, 4000, 500_000],
+                         ids=["length", "chunked", "large chunks"])
+@pytest.mark.parametrize("tls", [True, False], ids=["tls", "plain"])
+def test_large_body_without_a_ticket_gets_its_answer(lab, chunks, tls):
+    """A client that sends all of it before it reads is told that the connection
+    ends, and is served on another one."""
+    body = soap.acquire_issuance_license(size=5_000_000)
+    with lab.server(tls=tls) as server:
+        server.connect()
+        sock = server.sock
+        reply = server.call("AcquireIssuanceLicense", body, chunks=chunks)
+        assert reply.status == 200 and server.challenges == 1
+        assert server.sock is not sock
+    assert lab.cloud()["total"] == 1
 
 
 def test_body_of_unauthenticated_stranger_does_not_reach_the_cloud(lab):

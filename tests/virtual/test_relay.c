@@ -411,6 +411,146 @@ no_room_at_any_send(void **state)
 	assert_true(scene_series(no_room_tls, 1, "send, TLS") > 6);
 }
 
+/* --- a refusal, and the body that comes with it -----------------------------
+ */
+
+#define STRANGER         \
+	"POST " REQ_PATH \
+	" HTTP/1.1\r\nHost: c\r\nTransfer-Encoding: chunked\r\n"
+
+static void
+stranger_begins(struct end *c, const char *fields)
+{
+	world_init();
+	world.conf.drain_bytes_max = 1000;
+	world_up();
+	end_dial(c, false);
+	end_send(c, STRANGER);
+	end_send(c, fields);
+	world_run();
+}
+
+/* Chunks of 100 bytes. */
+static void
+send_chunks(struct end *c, unsigned n)
+{
+	char text[128];
+
+	for (; n > 0; n--) {
+		snprintf(text, sizeof(text), "64\r\n%0100u\r\n", n);
+		end_send(c, text);
+	}
+	world_run();
+	end_take(c);
+}
+
+static void
+is_told_of_the_end(struct end *c)
+{
+	end_await(c, "HTTP/1.1 401 ");
+	VIRT_NEED(end_has(c, "Connection: close\r\n"), c->got);
+	VIRT_NEED(end_has(c, "AUTH_REQUIRED") && c->eof && !c->reset, c->got);
+}
+
+SCENARIO(refusal_of_chunks_keeps_its_word)
+{
+	struct end c, cloud;
+
+	stranger_begins(&c, "\r\n");
+	send_chunks(&c, 10); /* as many as may be */
+	VIRT_NEED(c.len == 0, c.got);
+	end_send(&c, "0\r\n\r\n");
+	end_await(&c, "HTTP/1.1 401 ");
+	VIRT_NEED(!end_has(&c, "Connection: "), c.got);
+	end_clear(&c);
+	scene_exchange(&c, &cloud);
+}
+
+SCENARIO(refusal_of_too_many_chunks_says_the_end)
+{
+	struct end c;
+
+	stranger_begins(&c, "\r\n");
+	send_chunks(&c, 10);
+	VIRT_NEED(c.len == 0, c.got);
+	send_chunks(&c, 1);
+	is_told_of_the_end(&c);
+	/* whatever else it sends before it reads: no reset */
+	send_chunks(&c, 1000);
+	VIRT_NEED(!c.reset);
+	end_close(&c);
+	VIRT_NEED(world_stat(STAT_conns_open) == 0);
+}
+
+SCENARIO(refusal_of_chunks_that_are_none)
+{
+	struct end c;
+
+	stranger_begins(&c, "\r\n");
+	send_chunks(&c, 1);
+	end_send(&c, "no chunk\r\n");
+	is_told_of_the_end(&c);
+}
+
+SCENARIO(refusal_of_chunks_that_do_not_come)
+{
+	struct end c;
+
+	stranger_begins(&c, "\r\n");
+	send_chunks(&c, 1);
+	scene_expect(&c, world.conf.body_timeout_ms, "HTTP/1.1 401 ");
+	is_told_of_the_end(&c);
+}
+
+SCENARIO(refusal_of_chunks_that_break_off)
+{
+	struct end c;
+
+	stranger_begins(&c, "\r\n");
+	send_chunks(&c, 1);
+	end_half_close(&c);
+	is_told_of_the_end(&c);
+	VIRT_NEED(world_stat(STAT_conns_open) == 0);
+}
+
+SCENARIO(refusal_of_chunks_that_wait_for_a_word)
+{
+	struct end c;
+
+	stranger_begins(&c, "Expect: 100-continue\r\n\r\n");
+	is_told_of_the_end(&c);
+}
+
+/* The words of a refusal are of another time than its reply. */
+SCENARIO(refusal_of_chunks_with_a_detail)
+{
+	struct end c;
+
+	stranger_begins(&c, "Authorization: Basic eDp5\r\n\r\n");
+	end_take(&c);
+	VIRT_NEED(c.len == 0, c.got);
+	end_send(&c, "0\r\n\r\n");
+	end_await(&c, "HTTP/1.1 401 ");
+	VIRT_NEED(end_has(&c, "AUTH_FAILED: "), c.got);
+	end_clear(&c);
+	end_send(&c, "GET / HTTP/1.1\r\nHost: c\r\n\r\n");
+	end_await(&c, "HTTP/1.1 404 ");
+}
+
+/* Allow is made of the head, and not of what came over it. */
+SCENARIO(refused_method_of_chunks)
+{
+	struct end c;
+
+	scene_up();
+	end_dial(&c, false);
+	end_send(&c, "PUT " REQ_PATH " HTTP/1.1\r\nHost: c\r\n"
+		     "Transfer-Encoding: chunked\r\n\r\n");
+	end_await(&c, "HTTP/1.1 405 ");
+	VIRT_NEED(end_has(&c, "Allow: POST, GET, HEAD\r\n"), c.got);
+	VIRT_NEED(end_has(&c, "Connection: close\r\n") && c.eof, c.got);
+}
+
 /* --- half-closed connections -----------------------------------------------
  */
 
@@ -602,6 +742,14 @@ main(void)
 	    cmocka_unit_test(reply_split_anywhere),
 	    cmocka_unit_test(one_byte_at_a_time),
 	    cmocka_unit_test(one_byte_at_a_time_of_tls),
+	    cmocka_unit_test(refusal_of_chunks_keeps_its_word),
+	    cmocka_unit_test(refusal_of_too_many_chunks_says_the_end),
+	    cmocka_unit_test(refusal_of_chunks_that_are_none),
+	    cmocka_unit_test(refusal_of_chunks_that_do_not_come),
+	    cmocka_unit_test(refusal_of_chunks_that_break_off),
+	    cmocka_unit_test(refusal_of_chunks_that_wait_for_a_word),
+	    cmocka_unit_test(refusal_of_chunks_with_a_detail),
+	    cmocka_unit_test(refused_method_of_chunks),
 	    cmocka_unit_test(client_that_has_said_all),
 	    cmocka_unit_test(client_that_goes_in_its_body),
 	    cmocka_unit_test(cloud_that_closes_between_requests),

@@ -250,14 +250,40 @@ client_may_keep(const struct client *c, enum reason why)
 	/* the client may or may not send what it only announced */
 	if (x->req.expect_continue && !x->continued && c->wpos == x->cursor)
 		return false;
-	return x->req.framing == HTTP_CHUNKED || x->left <= max;
+	/* Allow is made of the head, which the body would overwrite */
+	if (x->req.framing == HTTP_CHUNKED)
+		return why != REASON_METHOD;
+	return x->left <= max;
+}
+
+static void
+client_tell_refusal(struct client *c, enum reason why, const char *detail,
+		    bool keep)
+{
+	c->x->close_after = !keep;
+	reply_refuse(c, why, detail, keep);
+	client_finish(c, why);
+}
+
+/* Whether the connection goes on is known when the body has ended within the
+ * bound, and a reply that said so before could prove wrong: it waits. */
+static void
+client_refuse_late(struct client *c, enum reason why, const char *detail)
+{
+	struct exchange *x = c->x;
+
+	x->late = why;
+	if (detail != NULL)
+		x->late_detail = strdup(detail); /* NULL: goes without */
+	c->discard = (uint64_t)c->w->c->conf.drain_bytes_max;
+	client_enter(c, CLIENT_DRAIN);
+	wire_again(&c->wire);
 }
 
 void
 client_refuse(struct client *c, enum reason why, const char *detail)
 {
 	struct exchange *x = c->x;
-	bool keep;
 
 	if (x == NULL || x->reply_started) {
 		client_end(c, why);
@@ -270,13 +296,30 @@ client_refuse(struct client *c, enum reason why, const char *detail)
 	if (c->state == CLIENT_AUTH && !c->auth_pending)
 		auth_abort(c);
 	tell_failure(c, why, detail);
-	keep = client_may_keep(c, why);
-	x->close_after = !keep;
-	reply_refuse(c, why, detail, keep);
-	client_finish(c, why);
+	if (!client_may_keep(c, why))
+		client_tell_refusal(c, why, detail, false);
+	else if (x->body_done || x->req.framing != HTTP_CHUNKED)
+		client_tell_refusal(c, why, detail, true);
+	else
+		client_refuse_late(c, why, detail);
 }
 
 /* ---- throwing away --------------------------------------------------- */
+
+/* No more is thrown away: the body has ended, or will not be waited for. */
+static void
+client_drained(struct client *c)
+{
+	struct exchange *x = c->x;
+	bool keep = x->body_done && !x->close_after && !c->w->draining;
+
+	if (x->late != REASON_OK) {
+		client_tell_refusal(c, x->late, x->late_detail, keep);
+		return;
+	}
+	x->close_after = !keep;
+	client_next(c);
+}
 
 static bool
 client_run_drain(struct client *c)
@@ -293,21 +336,18 @@ client_run_drain(struct client *c)
 		}
 		c->discard -= n;
 	}
-	if (b == BODY_BAD || b == BODY_LARGE) {
-		c->x->close_after = true;
-		client_next(c);
-		return false;
-	}
-	if (b == BODY_END) {
-		client_next(c);
+	if (b != BODY_NEED) {
+		client_drained(c);
 		return true;
 	}
 	r = client_fill(c);
-	if (r == IO_OK)
-		return true;
-	if (r != IO_AGAIN)
+	if (r == IO_EOF && c->x->late != REASON_OK)
+		client_drained(c); /* it may still read */
+	else if (r == IO_FAIL && c->x->late != REASON_OK)
+		client_end(c, REASON_CLIENT_IO);
+	else if (r != IO_OK && r != IO_AGAIN)
 		client_end(c, c->x->reason);
-	return false;
+	return r == IO_OK;
 }
 
 static bool
@@ -451,6 +491,11 @@ client_on_timer(void *arg)
 		forward_on_timeout(c);
 		break;
 	case CLIENT_DRAIN:
+		if (c->x->late != REASON_OK)
+			client_drained(c);
+		else
+			client_end(c, REASON_OK);
+		break;
 	case CLIENT_LINGER:
 		client_end(c, REASON_OK);
 		break;

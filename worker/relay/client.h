@@ -15,7 +15,8 @@
  *	CONNECT	 waits for a connection		up_on_ready/up_on_failed
  *	TOKEN	 waits for a fresh token	news, or token_wait_ms
  *	RELAY	 request and reply flow		end of both, or a time-out
- *	DRAIN	 own reply sent, body unread	end of body, or a bound
+ *	DRAIN	 refused, body unread		end of body, or a bound; then,
+ *		 where x->late says so, the reply, else it is sent before
  *	LINGER	 own bytes sent, half closed	the peer's end, or 2 s
  *	CLOSED	 freed at the end of the turn
  */
@@ -150,6 +151,11 @@ struct exchange {
 
 	struct operation operation;
 
+	/* a refusal that is told in the end of CLIENT_DRAIN; REASON_OK: none.
+	 * The detail is owned, and may be NULL. */
+	enum reason late;
+	char *late_detail;
+
 	/* account */
 	enum reason reason;
 	uint64_t bytes_in, bytes_out;
@@ -209,7 +215,8 @@ void client_run(struct client *c);
 void client_end(struct client *c, enum reason why);
 /* The request has its reply complete and sent: log it, go on or close. */
 void client_finish(struct client *c, enum reason why);
-/* Own reply instead of the cloud's (reply.h), then as client_finish(). */
+/* Own reply instead of the cloud's (reply.h), then as client_finish(); behind
+ * a body of unknown length, when whether the connection ends depends on it. */
 void client_refuse(struct client *c, enum reason why, const char *detail);
 /* More bytes into the block.  IO_AGAIN when there is no room or no byte. */
 enum io_result client_fill(struct client *c);

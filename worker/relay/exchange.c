@@ -82,6 +82,7 @@ exchange_end(struct client *c)
 	if (x->ident_owned)
 		identity_free(&x->ident);
 	free(x->auth_out);
+	free(x->late_detail);
 	gunzip_free(&x->gz);
 	c->x = NULL;
 	w->nexchanges--;
