@@ -15,6 +15,7 @@
 #include <openssl/ssl.h>
 
 #include "tests/virtual/scene.h"
+#include "worker/relay/client.h"
 
 SCENARIO(a_request_is_relayed)
 {
