@@ -10,6 +10,7 @@
 
 #include <malloc.h>
 #include <openssl/ssl.h>
+#include <string.h>
 
 #include "worker/relay/relay.h"
 #include "worker/relay/wire.h"
@@ -34,13 +35,25 @@ hot_leave(struct wire *x)
 	l->n--;
 }
 
+/*
+ * SSL_free_buffers() is to refuse a buffer in use.  Before OpenSSL 3.0.14 it
+ * did not see a record that came in part ("RB", its body is awaited) or was
+ * read in part, and the rest went to freed memory: CVE-2024-4741.
+ */
+static void
+hot_free(SSL *ssl)
+{
+	if (ssl != NULL && !SSL_has_pending(ssl) &&
+	    strcmp(SSL_rstate_string(ssl), "RH") == 0)
+		SSL_free_buffers(ssl);
+}
+
 static void
 hot_cool(struct wire *x)
 {
 	hot_leave(x);
-	SSL_free_buffers(x->ssl);
-	if (x->outer != NULL)
-		SSL_free_buffers(x->outer);
+	hot_free(x->ssl);
+	hot_free(x->outer);
 }
 
 void
