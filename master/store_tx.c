@@ -29,19 +29,27 @@ slice_of_val(const MDB_val *v)
 
 /* --- a change ------------------------------------------------------------ */
 
-/* The line for what LMDB says; the map's end is not yet a failure. */
+/*
+ * The line for what LMDB says; the map's end is not yet a failure.  A write
+ * that the kernel took in part, which is how the last room of a disk or of a
+ * limit goes, is EIO to LMDB, as is a disk that fails.
+ */
 static int
 tx_fail(struct store_tx *tx, int rc)
 {
 	int r = store_errno(rc);
+	const char *hint = "";
 
 	if (rc == MDB_MAP_FULL)
 		tx->map_full = true;
+	if (r == -ENOSPC)
+		hint = "; make room in ";
+	else if (r == -EIO)
+		hint = "; the disk fails, or is full: look for room in ";
 	return store_fail(
 	    tx->err, r,
 	    "the store could not be written: %s; nothing was changed%s%s",
-	    mdb_strerror(rc), r == -ENOSPC ? "; make room in " : "",
-	    r == -ENOSPC ? tx->st->dir : "");
+	    mdb_strerror(rc), hint, hint[0] != '\0' ? tx->st->dir : "");
 }
 
 int
