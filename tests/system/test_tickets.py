@@ -8,6 +8,7 @@ import ssl
 import pytest
 
 import process_peers
+import sanitizers
 from conftest import using
 from listener_peers import Listener
 from relay_peers import ask, challenge
@@ -155,6 +156,7 @@ def test_bad_secrets(nodes, tmp_path):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="another's memory can be read by root only")
+@pytest.mark.skipif(sanitizers.mode() is not None, reason="a sanitizer maps terabytes of memory")
 def test_no_child_has_the_secret(nodes, tmp_path):
     one, _ = nodes
     data = os.urandom(32)
