@@ -467,8 +467,11 @@ wire_shutdown(struct wire *x)
 {
 	if (x->failed || x->mute || x->fd < 0 || x->shut)
 		return;
-	if (x->ssl != NULL)
+	if (x->ssl != NULL) {
 		wire_say_end(x);
+		if (x->handshaken)
+			hot_used(x); /* it may have taken a buffer again */
+	}
 	if (wire_flush(x) == IO_OK && x->pend_len == 0) {
 		shutdown(x->fd, SHUT_WR);
 		x->shut = true;
