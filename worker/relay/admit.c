@@ -14,7 +14,6 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "worker/relay/client_priv.h"
-#include "worker/relay/hot.h"
 #include "worker/relay/memory.h"
 #include "worker/relay/tell.h"
 
@@ -416,7 +415,6 @@ admit_memory(struct relay *w)
 	if (!a->memory.is_short)
 		return;
 	client_shed_idle(w);
-	hot_sweep(w, true);
 	malloc_trim(0);
 }
 

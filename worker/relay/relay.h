@@ -21,7 +21,6 @@
 #include "shm/token.h"
 #include "worker/child.h"
 #include "worker/relay/health.h"
-#include "worker/relay/hot.h"
 #include "worker/relay/listener.h"
 
 /* Size of the blocks that heads and bodies are read into. */
@@ -110,8 +109,6 @@ struct relay {
 	char *obuf;    /* RELAY_OBUF */
 	size_t olen;
 	struct wire *oowner; /* whose bytes are in obuf; NULL when empty */
-
-	struct hot_list hot;
 
 	/* free blocks of RELAY_BLOCK, most recently used first */
 	void *blocks;

@@ -25,6 +25,7 @@
 #include "worker/relay/relay.h"
 #include "worker/relay/tls.h"
 #include "worker/relay/tlskey.h"
+#include "worker/relay/tlsmem.h"
 #include "worker/relay/upstream.h"
 #include "worker/relay/way.h"
 
@@ -337,7 +338,6 @@ relay_on_sweep(void *arg)
 	struct relay *w = arg;
 
 	upstream_sweep(w, false);
-	hot_sweep(w, false);
 	admit_sweep(w);
 	relay_trim(w);
 	if (w->accept_paused && !w->draining) {
@@ -447,7 +447,10 @@ static const struct child_ops relay_ops = {
 int
 main(int argc, char **argv)
 {
-	int status = child_main(ROLE_RELAY, argc, argv, &relay_ops);
+	int status;
+
+	tlsmem_init();
+	status = child_main(ROLE_RELAY, argc, argv, &relay_ops);
 
 	if (relay.alog != NULL)
 		alog_flush(relay.alog);

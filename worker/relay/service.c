@@ -24,14 +24,15 @@ static const struct {
 };
 
 static const struct {
-	const char *kind, *name;
+	const char *kind;
+	struct slice name; /* with a NUL behind */
 	bool of_exchange;
 } op_rows[] = {
-    [OP_UNKNOWN] = {"", "", false},
+    [OP_UNKNOWN] = {"", SLICE_LIT(""), false},
 #define ANY	 false
 #define EXCHANGE true
 #define SERVICE(ident, path, title, kind, ns)
-#define OP(kind, name, who) [OP_##name] = {kind, #name, who},
+#define OP(kind, name, who) [OP_##name] = {kind, SLICE_LIT(#name), who},
 #include "worker/relay/services.def"
 #undef SERVICE
 #undef OP
@@ -54,7 +55,7 @@ service_title(enum service s)
 const char *
 op_name(enum op o)
 {
-	return op_rows[o].name;
+	return op_rows[o].name.p;
 }
 
 bool
@@ -176,7 +177,8 @@ enum op
 service_op_named(enum service s, struct slice name)
 {
 	for (size_t i = 1; i < ARRAY_LEN(op_rows); i++)
-		if (slice_is(name, op_rows[i].name) &&
+		if (name.len == op_rows[i].name.len &&
+		    slice_eq(name, op_rows[i].name) &&
 		    slice_is(slice_of(op_rows[i].kind), service_rows[s].kind))
 			return (enum op)i;
 	return OP_UNKNOWN;
@@ -261,7 +263,7 @@ service_page(struct sbuf *out, enum service s)
 		 title, title);
 	for (size_t i = 1; i < ARRAY_LEN(op_rows); i++)
 		if (slice_is(slice_of(op_rows[i].kind), service_rows[s].kind))
-			sbuf_fmt(out, "<li>%s</li>\n", op_rows[i].name);
+			sbuf_fmt(out, "<li>%s</li>\n", op_rows[i].name.p);
 	sbuf_str(out, "</ul>\n<p><a href=\"?wsdl\">Service description"
 		      "</a></p></body></html>\n");
 }
@@ -311,7 +313,7 @@ service_wsdl_ops(struct sbuf *out, enum service s, int part)
 
 	for (size_t i = 1; i < ARRAY_LEN(op_rows); i++)
 		if (slice_is(slice_of(op_rows[i].kind), service_rows[s].kind))
-			service_wsdl_op(out, ns, op_rows[i].name, part);
+			service_wsdl_op(out, ns, op_rows[i].name.p, part);
 }
 
 void

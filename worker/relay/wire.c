@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "shm/base/log.h"
-#include "worker/relay/hot.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/tls.h"
 
@@ -95,7 +94,6 @@ wire_tunnel(struct wire *x, SSL_CTX *ctx, const char *early, size_t early_len)
 	ssl = tls_new_inner(ctx, x);
 	if (ssl == NULL)
 		return -ENOMEM;
-	hot_leave(x);
 	x->outer = x->ssl;
 	x->ssl = ssl;
 	x->handshaken = false;
@@ -105,7 +103,6 @@ wire_tunnel(struct wire *x, SSL_CTX *ctx, const char *early, size_t early_len)
 void
 wire_fini(struct wire *x)
 {
-	hot_leave(x);
 	if (x->ssl != NULL) {
 		if (!x->failed && !x->mute && x->pend_len == 0) {
 			wire_say_end(x);
@@ -286,7 +283,6 @@ wire_write(struct wire *x, const void *data, size_t len)
 		data = (const char *)data + n;
 		len -= (size_t)n;
 	}
-	hot_used(x);
 	return IO_OK;
 }
 
@@ -393,7 +389,6 @@ wire_read_tls(struct wire *x, void *data, size_t size, size_t *n_r)
 	 * answer to a key update.  The buffer is for the next one's use. */
 	if (x->w->oowner == x)
 		(void)wire_flush(x); /* marks a failure itself */
-	hot_used(x);
 	if (ok == 1)
 		return IO_OK;
 	if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
@@ -446,11 +441,8 @@ wire_handshake(struct wire *x)
 	r = tls_handshake(x->ssl, x);
 	if (wire_flush(x) != IO_OK && r != IO_FAIL)
 		r = IO_FAIL;
-	if (r == IO_OK) {
+	if (r == IO_OK)
 		x->handshaken = true;
-		if (x->ssl != NULL)
-			hot_used(x);
-	}
 	if (r == IO_FAIL)
 		x->failed = true;
 	return r;
@@ -467,11 +459,8 @@ wire_shutdown(struct wire *x)
 {
 	if (x->failed || x->mute || x->fd < 0 || x->shut)
 		return;
-	if (x->ssl != NULL) {
+	if (x->ssl != NULL)
 		wire_say_end(x);
-		if (x->handshaken)
-			hot_used(x); /* it may have taken a buffer again */
-	}
 	if (wire_flush(x) == IO_OK && x->pend_len == 0) {
 		shutdown(x->fd, SHUT_WR);
 		x->shut = true;

@@ -15,8 +15,6 @@
 
 #include <openssl/types.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include "shm/base/bug.h"
 
@@ -56,9 +54,6 @@ struct wire {
 	bool read_on, mute;
 	bool shut;   /* wire_shutdown() is complete */
 	bool direct; /* within wire_write_last() */
-	bool hot;    /* in the relay's list of hot.h, which has these */
-	uint32_t hot_sweep;
-	struct wire *hot_prev, *hot_next;
 };
 
 /*
