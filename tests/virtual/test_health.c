@@ -289,6 +289,35 @@ SCENARIO(circuit_whose_try_has_no_outcome)
 	goes(&cloud, REPLY);
 }
 
+/* A request from before the outage has its reply after all, while one tries:
+ * that has nothing to decide any more. */
+SCENARIO(circuit_that_closed_during_its_try)
+{
+	struct end old, c, cloud, other;
+
+	scene_up();
+	end_dial(&old, false);
+	scene_ask(&old);
+	cloud_serve(&cloud);
+	virt_connects(VIRT_REFUSED);
+	for (int64_t n = 0; n < world.conf.cloud_breaker_failures; n++)
+		fails();
+	world_advance((uint64_t)world.conf.cloud_breaker_ms + 10);
+	virt_connects(VIRT_OK);
+	end_dial(&c, false);
+	scene_ask(&c); /* this one tries */
+	cloud_serve(&other);
+	refused("CLOUD_DOWN");
+	end_clear(&cloud);
+	end_send(&cloud, REPLY);
+	end_await(&old, "hello");
+	VIRT_NEED(world_stat(STAT_circuit_open) == 0);
+	end_close(&other);
+	end_await(&c, "HTTP/1.1 502 ");
+	VIRT_NEED(world_stat(STAT_circuit_open) == 0, "one failure opens it");
+	goes(&cloud, REPLY);
+}
+
 /* --- configuration ---------------------------------------------------------
  */
 
@@ -480,6 +509,7 @@ main(void)
 	    cmocka_unit_test(retry_after_split_anywhere),
 	    cmocka_unit_test(circuit_opens_tries_and_closes),
 	    cmocka_unit_test(circuit_whose_try_has_no_outcome),
+	    cmocka_unit_test(circuit_that_closed_during_its_try),
 	    cmocka_unit_test(refused_set_changes_nothing),
 	    cmocka_unit_test(other_issuers_are_in_force_at_once),
 	    cmocka_unit_test(cloud_that_half_closes_behind_its_reply),

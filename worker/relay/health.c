@@ -298,7 +298,8 @@ health_failed(struct client *c, enum reason why, const char *detail)
 	struct relay *w = c->w;
 	struct health *h = &w->health;
 	unsigned max = (unsigned)w->c->conf.cloud_breaker_failures;
-	bool probe = c->x->probe;
+	/* a reply to an older request may have closed the circuit meanwhile */
+	bool probe = c->x->probe && h->state == HEALTH_HALF;
 
 	if (why == REASON_NOMEM || why == REASON_NO_ADDRESS)
 		return; /* says nothing of the cloud */
