@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <openssl/ssl.h>
@@ -279,6 +280,43 @@ SCENARIO(client_that_does_not_take_why_we_close)
 	VIRT_NEED(world_stat(STAT_status_4xx) == 1);
 	/* as for any reply: not the short time for the client's own close */
 	world_expect_at((uint64_t)world.conf.write_timeout_ms, is_gone, NULL);
+}
+
+/* --- several at a time ------------------------------------------------------
+ */
+
+/* The traceparent that the cloud gets with the next request. */
+static void
+next_trace(char trace_r[TRACE_LEN + 1])
+{
+	static const char name[] = "\r\ntraceparent: ";
+	struct end cloud;
+	const char *at;
+
+	cloud_serve(&cloud);
+	at = strstr(cloud.got, name);
+	VIRT_NEED(at != NULL, cloud.got);
+	snprintf(trace_r, TRACE_LEN + 1, "%s", at + sizeof(name) - 1);
+	VIRT_NEED(trace_is_valid((struct slice){trace_r, TRACE_LEN}), trace_r);
+}
+
+SCENARIO(each_request_has_a_trace_of_its_own)
+{
+	char trace[2][TRACE_LEN + 1];
+	const char *text;
+	struct end c[2];
+
+	scene_up();
+	end_dial(&c[0], false);
+	end_dial(&c[1], false);
+	text = request(REQ_PATH, BODY);
+	/* both are here before the keeper says who sent the first */
+	for (size_t i = 0; i < 2; i++)
+		VIRT_NEED(send(c[i].fd, text, strlen(text), 0) > 0);
+	world_run();
+	for (size_t i = 0; i < 2; i++)
+		next_trace(trace[i]);
+	VIRT_NEED(strcmp(trace[0], trace[1]) != 0, trace[0]);
 }
 
 /* --- pieces ----------------------------------------------------------------
@@ -738,6 +776,7 @@ main(void)
 	    cmocka_unit_test(client_that_takes_no_reply_of_ours),
 	    cmocka_unit_test(client_that_takes_our_reply_late),
 	    cmocka_unit_test(client_that_does_not_take_why_we_close),
+	    cmocka_unit_test(each_request_has_a_trace_of_its_own),
 	    cmocka_unit_test(request_split_anywhere),
 	    cmocka_unit_test(reply_split_anywhere),
 	    cmocka_unit_test(one_byte_at_a_time),

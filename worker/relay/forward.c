@@ -99,7 +99,7 @@ forward_set_trace(struct client *c)
 	if (x->trace_theirs)
 		str_cut(x->trace, sizeof(x->trace), theirs);
 	else if (c->w->c->conf.cloud_traceparent)
-		trace_make(x->trace, &c->w->trace_key, c->w->next_id);
+		trace_make(x->trace, &c->w->trace_key, x->number);
 }
 
 static uint64_t
