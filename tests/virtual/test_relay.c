@@ -319,6 +319,59 @@ SCENARIO(each_request_has_a_trace_of_its_own)
 	VIRT_NEED(strcmp(trace[0], trace[1]) != 0, trace[0]);
 }
 
+#define LONG_BODY (4U << 20)
+
+/* Of a long body, as much as finds room while nobody reads it. */
+static size_t
+send_until_full(struct end *c, const char *body)
+{
+	size_t sent = 0;
+	ssize_t n;
+
+	while ((n = send(c->fd, body + sent, LONG_BODY - sent, MSG_NOSIGNAL)) >
+	       0) {
+		sent += (size_t)n;
+		world_run();
+	}
+	VIRT_NEED(sent < LONG_BODY, "it reads all");
+	return sent;
+}
+
+/* What is in the socket came with an edge long ago, and nothing more comes
+ * before it is read: the client writes on and reads its reply then. */
+SCENARIO(refusal_after_the_queue_of_a_client_that_still_writes)
+{
+	struct end first, c, cloud;
+	char *body = calloc(1, LONG_BODY);
+	char head[512];
+	size_t sent;
+
+	VIRT_NEED(body != NULL);
+	world_init();
+	world.conf.cloud_requests_max = 1;
+	world_up();
+	end_dial(&first, false);
+	scene_ask(&first);
+	cloud_serve(&cloud);
+	end_dial(&c, false);
+	snprintf(head, sizeof(head),
+		 "POST " REQ_PATH " HTTP/1.1\r\nHost: c\r\n"
+		 "Authorization: Negotiate bm90IGEgcmVhbCB0b2tlbg==\r\n"
+		 "Content-Length: %u\r\n\r\n",
+		 LONG_BODY);
+	end_send(&c, head);
+	sent = send_until_full(&c, body);
+	VIRT_NEED(world_stat(STAT_queue_length) == 1);
+	end_send(&cloud, "HTTP/1.1 503 Wait\r\nRetry-After: 60\r\n"
+			 "Content-Length: 0\r\n\r\n");
+	VIRT_NEED(world_stat(STAT_wait_refused) == 1);
+	end_send_bytes(&c, body + sent, LONG_BODY - sent);
+	end_await(&c, "\r\nConnection: close\r\n");
+	end_take(&c);
+	VIRT_NEED(end_has(&c, "HTTP/1.1 503 ") && c.eof && !c.reset, c.got);
+	free(body);
+}
+
 /* --- pieces ----------------------------------------------------------------
  */
 
@@ -777,6 +830,8 @@ main(void)
 	    cmocka_unit_test(client_that_takes_our_reply_late),
 	    cmocka_unit_test(client_that_does_not_take_why_we_close),
 	    cmocka_unit_test(each_request_has_a_trace_of_its_own),
+	    cmocka_unit_test(
+		refusal_after_the_queue_of_a_client_that_still_writes),
 	    cmocka_unit_test(request_split_anywhere),
 	    cmocka_unit_test(reply_split_anywhere),
 	    cmocka_unit_test(one_byte_at_a_time),

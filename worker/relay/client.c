@@ -156,7 +156,9 @@ client_linger_timer(struct client *c)
 		loop_timer_set(c->timer, CLIENT_LINGER_MS);
 }
 
-/* Own bytes are out; let the peer read them before the close (RFC 9112 9.6) */
+/* Own bytes are out; let the peer read them before the close (RFC 9112 9.6).
+ * What it has sent meanwhile needs no wire_again(): shutdown() makes an event
+ * of the socket, and so does room for what is left to send. */
 static void
 client_linger(struct client *c)
 {
