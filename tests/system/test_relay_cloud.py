@@ -195,6 +195,23 @@ def test_wrong_certificate(small, server, tmp_path, what):
     assert ask(server).status == 200
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the versions
+def test_old_versions_of_tls(small, server):
+    """What the cloud offers at most."""
+    peer = Peer(small, Peer.read_for_ever, small.path("tls/cloud"))
+    peer.context.set_ciphers("ALL:@SECLEVEL=0")
+    peer.context.minimum_version = ssl.TLSVersion.TLSv1
+    peer.context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with peer:
+        text = failed(small, ask(server), 502, "CLOUD_TLS", "network")
+        assert "version" in text and peer.connections and peer.received == 0, text
+        # The same one in TLS 1.2 is sent the request.
+        peer.context.maximum_version = ssl.TLSVersion.TLSv1_2
+        failed(small, ask(server), 504, "CLOUD_SLOW", "cloud")
+        assert peer.received
+    assert ask(server).status == 200
+
+
 def test_name_that_does_not_resolve(private_lab):
     dns = cloud_peers.Dns()
     dns.records[labctl.TENANT_HOST] = [("A", "127.0.0.1", 1)]
