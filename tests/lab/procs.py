@@ -112,8 +112,8 @@ class Process:
         return cls(value["name"], value["pid"], value["started"], value["log"])
 
     def is_alive(self):
-        if self.popen is not None:
-            self.popen.poll()  # reaps our own child
+        if self.popen is not None:  # our own child, which this reaps
+            return self.popen.poll() is None
         return self.started is not None and start_time(self.pid) == self.started
 
     def signal(self, number):

@@ -128,6 +128,16 @@ def test_stop_spares_a_stranger_with_the_same_pid(tmp_path):
             sleeper.kill()
 
 
+def test_who_is_seen_to_have_ended_has_a_status(tmp_path):
+    """However close to its end one looks."""
+    for _ in range(100):
+        child = procs.Process.start("child", ["sh", "-c", "exit 3"], str(tmp_path / "log"),
+                                    dict(os.environ))
+        while child.is_alive():
+            pass
+        assert child.popen.returncode == 3
+
+
 def test_what_a_killed_process_leaves_is_stopped(tmp_path):
     parent = procs.Process.start("parent", ["sh", "-c", "sleep 60 & wait"],
                                  str(tmp_path / "log"), dict(os.environ))
