@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -136,6 +137,16 @@ def test_who_is_seen_to_have_ended_has_a_status(tmp_path):
         while child.is_alive():
             pass
         assert child.popen.returncode == 3
+
+
+def test_free_ports_are_no_connections_own():
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        low, high = map(int, file.read().split())
+    ports = procs.free_ports(20)
+    assert len(set(ports)) == 20 and not any(low <= p <= high for p in ports)
+    with socket.create_server(("127.0.0.1", ports[0])):
+        assert not procs._is_free("127.0.0.1", ports[0])
+    assert procs._is_free("127.0.0.1", ports[0])
 
 
 def test_what_a_killed_process_leaves_is_stopped(tmp_path):
