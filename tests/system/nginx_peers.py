@@ -1,10 +1,7 @@
 """nginx in front of a listener: it says nothing of itself, and sends whatever
 comes over the one connection to us that it has, also after our 401."""
 
-import socket
-import subprocess
-
-from procs import free_ports, port_lock, wait_until
+from front_peers import Front
 
 _CONFIG = """daemon off;
 master_process off;
@@ -37,15 +34,11 @@ _WAY = """
 	}}"""
 
 
-class Nginx:
-    """One process with a way to each listener; use with `with`.
+class Nginx(Front):
+    """A way: (port of the listener, whether it speaks TLS, certificate shown to
+    us or None, certificate of its own or None)."""
 
-    ways: {name: (port of the listener, whether it speaks TLS, certificate shown
-    to us or None, certificate that its clients' TLS is ended with or None)},
-    certificates with their keys in the same file."""
-
-    def __init__(self, lab, ways):
-        self.lab, self.ways, self.ports = lab, ways, {}
+    NAME = "nginx"
 
     def _way(self, name):
         port, tls, shown, ends = self.ways[name]
@@ -60,35 +53,6 @@ class Nginx:
         return _WAY.format(name=name, to=port, port=self.ports[name], ends=ends, tls=lines,
                            scheme="https" if tls else "http")
 
-    def __enter__(self):
-        self.log = open(self.lab.path("log/nginx.out"), "ab")
-        with port_lock():
-            self.ports = dict(zip(self.ways, free_ports(len(self.ways))))
-            path = self.lab.path("nginx.conf")
-            with open(path, "w", encoding="ascii") as file:
-                file.write(_CONFIG.format(dir=self.lab.dir, ways="".join(map(self._way, self.ways))))
-            self.process = subprocess.Popen(["/usr/sbin/nginx", "-p", self.lab.dir, "-c", path],
-                                            stdin=subprocess.DEVNULL, stdout=self.log,
-                                            stderr=self.log)
-            assert wait_until(self._listens, 10), self._said()
-        return self
-
-    def _said(self):
-        with open(self.log.name, encoding="utf-8") as file:
-            return file.read()
-
-    def _listens(self):
-        assert self.process.poll() is None, self._said()
-        for port in self.ports.values():
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) != 0:
-                    return False
-        return True
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(15)
-        self.log.close()
-
-    def url(self, name):
-        return f"http{'s' if self.ways[name][3] else ''}://localhost:{self.ports[name]}"
+    def command(self):
+        text = _CONFIG.format(dir=self.lab.dir, ways="".join(map(self._way, self.ways)))
+        return ["/usr/sbin/nginx", "-p", self.lab.dir, "-c", self.write("nginx.conf", text)]
