@@ -6,6 +6,7 @@ private_lab   function: private_lab(conf="…", workers=1, …) brings up a lab 
               the test's own (keywords of Lab.up), stopped at its end
 module_lab    function for the fixtures of one module, as private_lab; each
               test uses what it made through using()
+module_ad     function for the fixtures of one module: a Samba AD DC, as root
 cloud_lab     a lab without connector: KDC, CA and stand-in
 
 The clients of most tests connect directly, so these labs have connection_auth
@@ -28,6 +29,7 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 # pylint: disable=wrong-import-position
+import ad
 import soap
 from labctl import Lab, build_dir
 from procs import LabError, wait_until
@@ -281,6 +283,23 @@ def module_lab(request):
     for made in labs:
         made.expected = set()
         problems += end_lab(made)
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="module")
+def module_ad(request):
+    """A function for the fixture of one module: an AD's DC that runs (keywords
+    of Ad.up).  Where there can be none, for want of root or of Samba, the tests
+    fail: who is let in by a group has no other test."""
+    made = []
+
+    def make(**options):
+        why = ad.missing()
+        assert not why, why
+        made.append(ad.Ad(os.path.join(build_dir(), "system", f"{request.module.__name__}.ad")))
+        return made[-1].up(**options)
+    yield make
+    problems = [p for a in made for p in a.down()]
     assert not problems, "\n".join(problems)
 
 

@@ -29,15 +29,8 @@ def host_of(spn):
 
 
 @pytest.fixture(scope="module")
-def domain():
-    if os.geteuid() != 0:  # ports below 1024, namespaces, files of other owners
-        pytest.skip("an AD DC needs root")
-    why = ad_lab.missing()
-    assert not why, why
-    made = ad_lab.Ad(os.path.join(build_dir(), "system", "ad")).up()
-    yield made
-    problems = made.down()
-    assert not problems, "\n".join(problems)
+def domain(module_ad):
+    return module_ad()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ import pytest
 
 import ad as ad_lab
 from conftest import using
-from labctl import build_dir
 from test_rmsctl import OK, REFUSED, USAGE, ended
 
 DC = f"ldap://{ad_lab.HOST}"
@@ -20,15 +19,8 @@ DN = "DC=contoso,DC=test"
 
 
 @pytest.fixture(scope="module")
-def domain():
-    if os.geteuid() != 0:  # ports below 1024, namespaces, files of other owners
-        pytest.skip("an AD DC needs root")
-    why = ad_lab.missing()
-    assert not why, why
-    made = ad_lab.Ad(os.path.join(build_dir(), "system", "ad-names")).up()
-    yield made
-    problems = made.down()
-    assert not problems, "\n".join(problems)
+def domain(module_ad):
+    return module_ad()
 
 
 @pytest.fixture(scope="module")

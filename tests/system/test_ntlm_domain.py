@@ -20,16 +20,11 @@ ACCOUNTS = ("EXCH01$", "EXCH02$", "SP01$", "alice", "jörg", "bulk")
 
 
 @pytest.fixture(scope="module")
-def domain():
-    why = ad_lab.missing()
-    assert not why, why
-    made = ad_lab.Ad(os.path.join(build_dir(), "system", "ntlm-ad")).up(
-        services=ad_lab.SERVICES_FOR_MEMBERS)
+def domain(module_ad):
+    made = module_ad(services=ad_lab.SERVICES_FOR_MEMBERS)
     for account in ACCOUNTS:
         made.set_password(account, PASSWORD)
-    yield made
-    problems = made.down()
-    assert not problems, "\n".join(problems)
+    return made
 
 
 @pytest.fixture(scope="module")
