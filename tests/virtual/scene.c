@@ -38,7 +38,7 @@ scene_exchange(struct end *c, struct end *cloud)
 }
 
 void
-scene_exchange_again(struct end *c, struct end *cloud)
+scene_serve(struct end *cloud)
 {
 	struct end fresh;
 
@@ -50,7 +50,14 @@ scene_exchange_again(struct end *c, struct end *cloud)
 		world_run();
 		end_take(cloud);
 	}
-	VIRT_NEED(cloud_request_is_whole(cloud) && end_has(cloud, BODY));
+	VIRT_NEED(cloud_request_is_whole(cloud), "no whole request");
+}
+
+void
+scene_exchange_again(struct end *c, struct end *cloud)
+{
+	scene_serve(cloud);
+	VIRT_NEED(end_has(cloud, BODY));
 	end_clear(cloud);
 	end_send(cloud, REPLY);
 	end_await(c, "hello");
@@ -123,6 +130,16 @@ scene_is_whole(const struct end *e)
 	return length != NULL && length < body
 		   ? strlen(body + 4) >= strtoul(length + 18, NULL, 10)
 		   : e->eof && !e->reset;
+}
+
+void
+scene_await_whole(struct end *c)
+{
+	for (int n = 0; n < 1000 && !scene_is_whole(c); n++) {
+		world_run();
+		end_take(c);
+	}
+	VIRT_NEED(scene_is_whole(c), c->got);
 }
 
 /* --- series ----------------------------------------------------------------

@@ -26,6 +26,9 @@ void scene_ask(struct end *c);
 /* One request from a client that is there to its reply; the cloud's end of a
  * new connection. */
 void scene_exchange(struct end *c, struct end *cloud);
+/* The cloud's end with the next request on it, whole: a new one when there is
+ * a new connection, else the one that it is (fd -1: none). */
+void scene_serve(struct end *cloud);
 /* One through whatever connection to the cloud there is. */
 void scene_exchange_again(struct end *c, struct end *cloud);
 /* The client gets this text, or with NULL the end of its connection, in so
@@ -35,6 +38,8 @@ void scene_expect(struct end *c, int64_t ms, const char *text);
 const char *scene_unchunked(const struct end *e);
 /* Did the client get a body with an end, by its framing? */
 bool scene_is_whole(const struct end *e);
+/* It gets one. */
+void scene_await_whole(struct end *c);
 
 /*
  * fn(n) in a scenario of its own for n = 1, 1 + by, 1 + 2 * by and so on, until

@@ -72,21 +72,11 @@ reply_of(const char *data, size_t len, enum framing how, char *out, size_t size)
 	return n + len;
 }
 
-/* The cloud's end, with the next request on it; a new one where need be. */
+/* The cloud's end, with the next request on it. */
 static void
 served(struct end *cloud)
 {
-	struct end fresh;
-
-	if (cloud_accept(&fresh)) {
-		*cloud = fresh;
-		end_handshake(cloud);
-	}
-	for (int n = 0; n < 1000 && !cloud_request_is_whole(cloud); n++) {
-		world_run();
-		end_take(cloud);
-	}
-	VIRT_NEED(cloud_request_is_whole(cloud));
+	scene_serve(cloud);
 	VIRT_NEED(end_has(cloud, "Accept-Encoding: gzip\r\n"));
 	end_clear(cloud);
 }
@@ -94,10 +84,7 @@ served(struct end *cloud)
 static void
 gets_text(struct end *c)
 {
-	for (int n = 0; n < 1000 && !scene_is_whole(c); n++) {
-		world_run();
-		end_take(c);
-	}
+	scene_await_whole(c);
 	VIRT_NEED(strcmp(scene_unchunked(c), TEXT) == 0, c->got);
 	VIRT_NEED(!end_has(c, "Content-Encoding"));
 }

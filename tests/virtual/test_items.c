@@ -76,33 +76,6 @@ send_split(struct end *e, const char *text, size_t at)
 	end_send(e, text + at);
 }
 
-/* The request that the cloud has, whole; on a new connection where need be. */
-static void
-served(struct end *cloud)
-{
-	struct end fresh;
-
-	if (cloud_accept(&fresh)) {
-		*cloud = fresh;
-		end_handshake(cloud);
-	}
-	for (int n = 0; n < 1000 && !cloud_request_is_whole(cloud); n++) {
-		world_run();
-		end_take(cloud);
-	}
-	VIRT_NEED(cloud_request_is_whole(cloud));
-}
-
-static void
-replied(struct end *c)
-{
-	for (int n = 0; n < 1000 && !scene_is_whole(c); n++) {
-		world_run();
-		end_take(c);
-	}
-	VIRT_NEED(scene_is_whole(c), c->got);
-}
-
 static void
 counted(uint64_t requests)
 {
@@ -127,11 +100,11 @@ split_anywhere(bool chunked, bool reply)
 	end_dial(&c, false);
 	for (size_t i = 1; i < len; i += chunked ? 7 : 1) {
 		send_split(&c, ask(chunked && !reply), reply ? 1 : i);
-		served(&cloud);
+		scene_serve(&cloud);
 		VIRT_NEED(chunked || reply || end_has(&cloud, ASKED));
 		end_clear(&cloud);
 		send_split(&cloud, answer(chunked && reply), reply ? i : 1);
-		replied(&c);
+		scene_await_whole(&c);
 		VIRT_NEED(chunked || end_has(&c, ANSWERED));
 		end_clear(&c);
 		counted(++n);
@@ -166,9 +139,9 @@ SCENARIO(one_byte_at_a_time)
 	virt_io = (struct virt_io){.recv_max = 1, .send_max = 1};
 	end_dial(&c, false);
 	end_send(&c, ask(false));
-	served(&cloud);
+	scene_serve(&cloud);
 	end_send(&cloud, answer(false));
-	replied(&c);
+	scene_await_whole(&c);
 	counted(1);
 }
 
@@ -180,10 +153,10 @@ SCENARIO(sent_again_and_counted_once)
 	scene_up();
 	end_dial(&c, false);
 	end_send(&c, ask(false));
-	served(&cloud);
+	scene_serve(&cloud);
 	end_clear(&cloud);
 	end_send(&cloud, answer(false));
-	replied(&c);
+	scene_await_whole(&c);
 	end_clear(&c);
 	/* a pooled one dies in the middle: once more, on a new one */
 	end_send_bytes(&c, ask(false), strlen(ask(false)) - 100);
@@ -193,9 +166,9 @@ SCENARIO(sent_again_and_counted_once)
 	end_close(&cloud);
 	world_run();
 	end_send(&c, ask(false) + strlen(ask(false)) - 100);
-	served(&cloud);
+	scene_serve(&cloud);
 	end_send(&cloud, answer(false));
-	replied(&c);
+	scene_await_whole(&c);
 	VIRT_NEED(world_stat(STAT_up_retries) == 1);
 	counted(2);
 }

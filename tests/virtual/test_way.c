@@ -55,14 +55,21 @@ through(struct end *c, struct end *px)
 	scene_exchange_again(c, px);
 }
 
+/* A client whose request waits for the answer of a proxy. */
+static void
+wait_for_answer(struct end *c, struct end *px)
+{
+	end_dial(c, false);
+	scene_ask(c);
+	asked(px, false);
+}
+
 static void
 ask_and_fail(struct end *c, const char *answer, size_t len, const char *want)
 {
 	struct end px;
 
-	end_dial(c, false);
-	scene_ask(c);
-	asked(&px, false);
+	wait_for_answer(c, &px);
 	end_send_bytes(&px, answer, len);
 	end_close(&px);
 	end_await(c, want);
@@ -107,9 +114,7 @@ SCENARIO(way_is_asked_for_once)
 	struct end c, px;
 
 	proxied("http://proxy.test:3128");
-	end_dial(&c, false);
-	scene_ask(&c);
-	asked(&px, false);
+	wait_for_answer(&c, &px);
 	through(&c, &px);
 	end_clear(&c);
 	scene_ask(&c);
@@ -163,9 +168,7 @@ SCENARIO(connection_of_a_proxy_that_died_in_the_pool)
 	struct end c, px;
 
 	proxied("http://proxy.test:3128");
-	end_dial(&c, false);
-	scene_ask(&c);
-	asked(&px, false);
+	wait_for_answer(&c, &px);
 	through(&c, &px);
 	end_clear(&c);
 	end_clear(&px);
@@ -209,9 +212,7 @@ SCENARIO(bytes_behind_the_200_split_anywhere)
 			     (m == 0 ? strlen(more[0]) - strlen(OPEN) : 7);
 
 		for (size_t i = 1; i < len; i++) {
-			end_dial(&c, false);
-			scene_ask(&c);
-			asked(&px, false);
+			wait_for_answer(&c, &px);
 			end_send_bytes(&px, more[m], i);
 			end_send_bytes(&px, more[m] + i, len - i);
 			end_await(&c, "HTTP/1.1 502 ");
@@ -259,9 +260,7 @@ SCENARIO(answer_that_has_no_end)
 	struct end c, px;
 
 	proxied("http://proxy.test:3128");
-	end_dial(&c, false);
-	scene_ask(&c);
-	asked(&px, false);
+	wait_for_answer(&c, &px);
 	memset(more, 'x', sizeof(more));
 	end_send(&px, "HTTP/1.1 200 OK\r\nX: ");
 	end_send_bytes(&px, more, sizeof(more));
@@ -273,9 +272,7 @@ SCENARIO(no_answer)
 	struct end c, px;
 
 	proxied("http://proxy.test:3128");
-	end_dial(&c, false);
-	scene_ask(&c);
-	asked(&px, false);
+	wait_for_answer(&c, &px);
 	scene_expect(&c, world.conf.proxy_timeout_ms, "HTTP/1.1 504 ");
 	VIRT_NEED(end_has(&c, "PROXY_SLOW"));
 }
@@ -285,9 +282,7 @@ SCENARIO(answer_drop_by_drop)
 	struct end c, px;
 
 	proxied("http://proxy.test:3128");
-	end_dial(&c, false);
-	scene_ask(&c);
-	asked(&px, false);
+	wait_for_answer(&c, &px);
 	for (int i = 0; i < 10; i++) { /* from CONNECT on, not the last byte */
 		world_advance(1000);
 		end_send_bytes(&px, OPEN + i, 1);
@@ -300,9 +295,7 @@ SCENARIO(tunnel_without_a_cloud)
 	struct end c, px;
 
 	proxied("http://proxy.test:3128");
-	end_dial(&c, false);
-	scene_ask(&c);
-	asked(&px, false);
+	wait_for_answer(&c, &px);
 	end_send(&px, OPEN);
 	scene_expect(&c, world.conf.cloud_tls_timeout_ms, "HTTP/1.1 502 ");
 	VIRT_NEED(end_has(&c, "CLOUD_TLS"));
@@ -313,9 +306,7 @@ SCENARIO(half_closed_behind_its_answer)
 	struct end c, px;
 
 	proxied("http://proxy.test:3128");
-	end_dial(&c, false);
-	scene_ask(&c);
-	asked(&px, false);
+	wait_for_answer(&c, &px);
 	end_send(&px, OPEN);
 	end_half_close(&px);
 	end_await(&c, "HTTP/1.1 502 ");
@@ -327,9 +318,7 @@ SCENARIO(client_that_goes_while_it_is_asked)
 	struct end c, px;
 
 	proxied("http://proxy.test:3128");
-	end_dial(&c, false);
-	scene_ask(&c);
-	asked(&px, false);
+	wait_for_answer(&c, &px);
 	end_close(&c);
 	end_send(&px, OPEN);
 	world_advance((uint64_t)world.conf.cloud_tls_timeout_ms + 30);
