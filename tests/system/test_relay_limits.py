@@ -53,6 +53,14 @@ def send(server):
         ("Content-Length", str(len(BODY)))]) + BODY)
 
 
+def hold(lab, server, delay_ms, *rules):
+    """A request of which the cloud is slow to reply, and that it has; for the
+    next ones, the rules."""
+    lab.cloud(rules=[{"op": NAME, "delay_ms": delay_ms, "times": 1}, *rules])
+    send(server)
+    assert wait_until(lambda: lab.cloud()["total"] == 1, 5, 0.02)
+
+
 def told(lab, reason, **members):
     return lab.wait_line("EVENT_LOG", lambda e: e["id"] == 2110 and e["reason"].startswith(
         reason + ":") and all(e.get(k) == v for k, v in members.items()))
@@ -138,9 +146,7 @@ def test_requests_of_an_account(limited, servers):
     """One at a time: the others wait, those of another account do not."""
     one, two, three, exchange = servers(*["SHAREPOINT"] * 3, "EXCHANGE")
     limited.configure(account_requests_max=1)
-    limited.cloud(rules=[{"op": NAME, "delay_ms": 1000, "times": 1}])
-    send(one)
-    assert wait_until(lambda: limited.cloud()["total"] == 1, 5, 0.02)
+    hold(limited, one, 1000)
     send(two)
     send(three)
     waiting(limited, 2)
@@ -161,10 +167,7 @@ def test_exchange_is_served_first(limited, servers):
     accounts = ["SHAREPOINT", "SHAREPOINT", "FCI", "EXCHANGE", "EXCHANGE"]
     crawl, *others = servers("SHAREPOINT", *accounts)
     limited.configure(cloud_requests_max=1)
-    limited.cloud(rules=[{"op": NAME, "delay_ms": 1200, "times": 1},
-                         {"op": NAME, "delay_ms": 100}])
-    send(crawl)
-    assert wait_until(lambda: limited.cloud()["total"] == 1, 5, 0.02)
+    hold(limited, crawl, 1200, {"op": NAME, "delay_ms": 100})
     for n, server in enumerate(others):
         send(server)
         waiting(limited, n + 1)
@@ -201,9 +204,7 @@ def test_place_is_kept_for_exchange(limited, servers):
 def test_queue_is_full_or_too_slow(limited, servers):
     one, two, three = servers("SHAREPOINT", "SHAREPOINT", "SHAREPOINT")
     limited.configure(cloud_requests_max=1, queue_max=1, queue_timeout_ms='"700ms"')
-    limited.cloud(rules=[{"op": NAME, "delay_ms": 2500, "times": 1}])
-    send(one)
-    assert wait_until(lambda: limited.cloud()["total"] == 1, 5, 0.02)
+    hold(limited, one, 2500)
     send(two)
     waiting(limited, 1)
     before = limited.counters()["queue_refused"]
@@ -225,9 +226,7 @@ def test_queue_is_full_or_too_slow(limited, servers):
 def test_who_leaves_while_waiting_is_not_sent(limited, servers, limit):
     one, gone, two = servers("SHAREPOINT", "SHAREPOINT", "SHAREPOINT")
     limited.configure(**{limit: 1})
-    limited.cloud(rules=[{"op": NAME, "delay_ms": 1200, "times": 1}])
-    send(one)
-    assert wait_until(lambda: limited.cloud()["total"] == 1, 5, 0.02)
+    hold(limited, one, 1200)
     send(gone)
     send(two)
     waiting(limited, 2)
@@ -243,9 +242,7 @@ def test_removed_while_waiting(limited, servers):
     """The newest table decides, also about who was let in to wait."""
     fci, one = servers("FCI", "SHAREPOINT")
     limited.configure(cloud_requests_max=1)
-    limited.cloud(rules=[{"op": NAME, "delay_ms": 1500, "times": 1}])
-    send(one)
-    assert wait_until(lambda: limited.cloud()["total"] == 1, 5, 0.02)
+    hold(limited, one, 1500)
     send(fci)
     waiting(limited, 1)
     limited.rmsctl("servers", "remove", FCI)
@@ -261,9 +258,7 @@ def test_removed_while_waiting(limited, servers):
 def test_raised_limit_lets_those_go_on_that_wait(limited, servers):
     one, two = servers("SHAREPOINT", "SHAREPOINT")
     limited.configure(cloud_requests_max=1)
-    limited.cloud(rules=[{"op": NAME, "delay_ms": 6000, "times": 1}])
-    send(one)
-    assert wait_until(lambda: limited.cloud()["total"] == 1, 5, 0.02)
+    hold(limited, one, 6000)
     send(two)
     waiting(limited, 1)
     limited.configure(cloud_requests_max=5)
