@@ -377,20 +377,31 @@ event_key(struct event_log *l, const struct event_args *e)
 	return key != 0 ? key : 1;
 }
 
-/* The cell of this cause; a new one takes the place of the oldest nearby. */
+/* The cell of this cause, or NULL; then *oldest_r is the oldest nearby. */
 static struct event_limit *
-event_limit_cell(struct event_log *l, uint64_t key)
+event_limit_find(struct event_log *l, uint64_t key,
+		 struct event_limit **oldest_r)
 {
-	struct event_limit *oldest = NULL;
-
+	*oldest_r = NULL;
 	for (size_t i = 0; i < LIMIT_PROBE; i++) {
 		struct event_limit *c = &l->limit[(key + i) % LIMIT_SLOTS];
 
 		if (c->key == key)
 			return c;
-		if (oldest == NULL || c->told_ns < oldest->told_ns)
-			oldest = c;
+		if (*oldest_r == NULL || c->told_ns < (*oldest_r)->told_ns)
+			*oldest_r = c;
 	}
+	return NULL;
+}
+
+/* The cell of this cause; a new one takes the place of the oldest nearby. */
+static struct event_limit *
+event_limit_cell(struct event_log *l, uint64_t key)
+{
+	struct event_limit *oldest, *c = event_limit_find(l, key, &oldest);
+
+	if (c != NULL)
+		return c;
 	*oldest = (struct event_limit){0};
 	return oldest;
 }
@@ -407,12 +418,12 @@ event_claim_key(struct event_log *l, const struct event_args *e,
 	struct event_args address = {.id = e->id, .address = e->address};
 	struct event_args cause = *e;
 	uint64_t key = event_key(l, e), names_key;
-	struct event_limit *c;
+	struct event_limit *c, *oldest;
 
 	if (!event_is_claim(e->id) || e->account.len == 0)
 		return key;
-	c = event_limit_cell(l, key);
-	if (c->key == key && mono_ns - c->told_ns < EVENT_LIMIT_NS)
+	c = event_limit_find(l, key, &oldest);
+	if (c != NULL && mono_ns - c->told_ns < EVENT_LIMIT_NS)
 		return key;
 	names_key = event_key(l, &address);
 	c = event_limit_cell(l, names_key);

@@ -299,6 +299,44 @@ accounts_that_are_claimed_are_told_each_but_not_without_end(void **state)
 	assert_non_null(strstr(last, "\"account\":\"D\\\\made-up-0\""));
 }
 
+/* Tells number i of those that claim to be somebody, or of others. */
+static bool
+tell_one(struct event_log *l, bool claim, int i)
+{
+	char name[32];
+	struct event_args e = {.id = claim ? 2000 : 2001,
+			       .address = SLICE_LIT("10.0.0.1"),
+			       .reason = SLICE_LIT("why")};
+
+	snprintf(name, sizeof(name), "D\\name-%d", i);
+	e.account = slice_of(name);
+	budget = (struct budget){0};
+	return event_tell_limited(l, &e, &budget, NS_PER_S);
+}
+
+/* The memory of what was told is full; whoever makes up names has had its
+ * share, and 32 others theirs. */
+static void
+names_without_end_do_not_make_others_forgotten(void **state)
+{
+	bool again = true;
+
+	for (int i = 0; i < 20000; i++)
+		(void)tell_one(*state, false, 1000 + i);
+	for (int turn = 0; again; turn++) {
+		assert_true(turn < 100);
+		again = false;
+		for (int i = 0; i <= EVENT_CLAIMS_MAX; i++)
+			again |= tell_one(*state, true, i);
+		for (int i = 0; i < 32; i++)
+			again |= tell_one(*state, false, i);
+	}
+	for (int i = 0; i < 20000; i++)
+		assert_false(tell_one(*state, true, 1000 + i));
+	for (int i = 0; i < 32; i++)
+		assert_false(tell_one(*state, false, i));
+}
+
 static void
 a_change_of_state_is_always_told(void **state)
 {
@@ -331,6 +369,7 @@ main(void)
 	    T(the_same_cause_is_told_once_a_minute),
 	    T(many_causes_do_not_flood),
 	    T(accounts_that_are_claimed_are_told_each_but_not_without_end),
+	    T(names_without_end_do_not_make_others_forgotten),
 	    T(a_change_of_state_is_always_told),
 	};
 
