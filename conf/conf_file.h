@@ -53,6 +53,10 @@ MUST_USE int conf_file_check(const char *path, const struct conf *c,
  * other; else "why, what would do". */
 const char *conf_pair_fault(struct slice chain, struct slice key);
 
+/* NULL when a file that relays get holds no private key, as it must not; else
+ * "why, what would do". */
+const char *conf_public_fault(struct slice pem);
+
 #define CONF_OCSP_BYTES_MAX 65536
 
 /* A file of certificate_ocsp or certificate.  0 or -errno. */

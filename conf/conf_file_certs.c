@@ -72,6 +72,17 @@ static STACK_OF(X509) *
 	return NULL;
 }
 
+const char *
+conf_public_fault(struct slice pem)
+{
+	static const char mark[] = "PRIVATE KEY-----"; /* of any kind */
+
+	if (memmem(pem.p, pem.len, mark, sizeof(mark) - 1) == NULL)
+		return NULL;
+	return "a private key stands in it, and this file goes to relays, "
+	       "which must hold none, put the key into a file of its own";
+}
+
 /* Those of a file; NULL after a report. */
 static STACK_OF(X509) * load_certs(const struct spot *s, const char *path,
 				   size_t bytes_max, int max)
@@ -84,8 +95,10 @@ static STACK_OF(X509) * load_certs(const struct spot *s, const char *path,
 	if (pem == NULL)
 		return NULL;
 	all = parse_certs(pem, len, max, &why);
-	free(pem);
-	if (all == NULL)
+	if (all != NULL)
+		why = conf_public_fault((struct slice){pem, len});
+	check_wipe_free(pem, len);
+	if (why != NULL)
 		check_fault(s, path, why);
 	return all;
 }

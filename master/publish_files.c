@@ -79,6 +79,19 @@ files_seal(const char *path, const char *data, size_t len, int *fd_r, char *err,
 	return 0;
 }
 
+/* Likewise of what goes to relays. */
+static int
+files_seal_public(const char *path, const char *data, size_t len, int *fd_r,
+		  char *err, size_t err_size)
+{
+	const char *fault = conf_public_fault((struct slice){data, len});
+
+	if (fault == NULL)
+		return files_seal(path, data, len, fd_r, err, err_size);
+	snprintf(err, err_size, "%s: %s", path, fault);
+	return -EINVAL;
+}
+
 /* Likewise of a file; an empty path is none. */
 static int
 files_copy(const char *path, size_t max, int *fd_r, char *err, size_t err_size)
@@ -92,7 +105,7 @@ files_copy(const char *path, size_t max, int *fd_r, char *err, size_t err_size)
 	r = files_read(path, max, &data, &len, err, err_size);
 	if (r != 0)
 		return r;
-	r = files_seal(path, data, len, fd_r, err, err_size);
+	r = files_seal_public(path, data, len, fd_r, err, err_size);
 	free(data);
 	return r;
 }
@@ -177,8 +190,8 @@ files_load_pair(const char *cert_path, const char *key_path, int *chain_fd_r,
 		r = -EINVAL;
 	}
 	if (r == 0)
-		r = files_seal(cert_path, chain, chain_len, chain_fd_r, err,
-			       err_size);
+		r = files_seal_public(cert_path, chain, chain_len, chain_fd_r,
+				      err, err_size);
 	if (r == 0)
 		r = files_seal(key_path, key, key_len, key_fd_r, err, err_size);
 	str_wipe(key, key_len);

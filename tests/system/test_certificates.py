@@ -85,6 +85,13 @@ def wrong_issuers(lab):
         out.write(file.read())
 
 
+def key_beside_it(lab):
+    """Relays would get it with the certificate."""
+    with open(lab.path("tls/used.pem"), "a", encoding="ascii") as out, \
+            open(lab.path("tls/used.key"), encoding="ascii") as file:
+        out.write(file.read())
+
+
 def write(name, text):
     def change(lab):
         with open(lab.path("tls/" + name), "w", encoding="ascii") as out:
@@ -95,13 +102,14 @@ def write(name, text):
 @pytest.mark.parametrize("spoil, says", [
     (wrong_key, "not the key of this certificate"),
     (wrong_issuers, "has not issued the one before it"),
+    (key_beside_it, "a private key stands in it"),
     (write("used.pem", ""), "no certificate in it"),
     (write("used.key", "junk\n"), "no private key that parses"),
     (lambda lab: os.chmod(lab.path("tls/used.key"), 0o644), "chmod 600"),
     (lambda lab: os.unlink(lab.path("tls/used.pem")), "no such file"),
     (lambda lab: openssl("genpkey", "-algorithm", "ED25519", "-out", lab.path("tls/used.key")),
      "neither RSA nor EC"),
-], ids=["key", "issuers", "empty", "junk", "mode", "gone", "kind"])
+], ids=["key", "issuers", "combined", "empty", "junk", "mode", "gone", "kind"])
 def test_bad_pair_is_refused_whole(own, spoil, says):
     """With it everything that came in the same file."""
     first = der(own.path("tls/first.pem"))

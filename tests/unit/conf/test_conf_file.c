@@ -461,6 +461,16 @@ test_check_tls(void **state)
 	assert_int_equal(check_with(tls), 0);
 	assert_int_equal(e.nwarn, 0);
 
+	/* relays get the certificate's file as it is */
+	k = make_pair(path_of("a.crt"), path_of("a.key"), 8 * 86400, NULL);
+	f = fopen(path_of("a.crt"), "a");
+	assert_int_equal(PEM_write_PrivateKey(f, k, NULL, NULL, 0, NULL, NULL),
+			 1);
+	fclose(f);
+	EVP_PKEY_free(k);
+	check_refused(tls, ":8: listener s: certificate = ");
+	assert_non_null(strstr(e.text[0], "a private key stands in it"));
+
 	other = make_pair(path_of("a.crt"), NULL, 1000, NULL);
 	check_refused(tls, "not the key of this certificate");
 	f = fopen(path_of("a.key"), "w");
