@@ -57,6 +57,19 @@ master_set_log_level(const struct master *m)
 
 /* --- what grows old ---------------------------------------------------- */
 
+static void
+tell_staple(struct master *m, size_t n, const char *what)
+{
+	char why[MASTER_ERR];
+
+	if (n == 0)
+		return;
+	snprintf(why, sizeof(why), "%.200s: certificate_ocsp: %zu of the %s",
+		 m->conf_path, n, what);
+	event_tellf(m->events, 2140, "%s", why);
+	master_trouble(m, NULL, 2140, "%s", why);
+}
+
 /* Of what is in force, whatever lies there now: is told until a reload takes
  * another.  The time of the next look. */
 static uint64_t
@@ -64,18 +77,13 @@ tell_staples(struct master *m)
 {
 	uint64_t now_s = clock_real_ns() / NS_PER_S, next_s;
 	size_t n = publish_staples_ended(m->publish, now_s, &next_s);
-	char why[MASTER_ERR];
 
-	if (n > 0) {
-		snprintf(
-		    why, sizeof(why),
-		    "%.200s: certificate_ocsp: %zu of the responses that were "
-		    "stapled to certificates have ended and are stapled "
-		    "no more, fetch them again and reload",
-		    m->conf_path, n);
-		event_tellf(m->events, 2140, "%s", why);
-		master_trouble(m, NULL, 2140, "%s", why);
-	}
+	tell_staple(m, n,
+		    "responses that were stapled to certificates have ended "
+		    "and are stapled no more, fetch them again and reload");
+	tell_staple(m, publish_staples_left_out(m->publish),
+		    "files were not good when they were read and are not "
+		    "stapled, reload when they are");
 	if (next_s - now_s > MASTER_CERTS_MS / 1000)
 		return MASTER_CERTS_MS;
 	return (next_s - now_s) * 1000 + 500;

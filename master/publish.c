@@ -253,6 +253,12 @@ publish_staples_ended(const struct publish *p, uint64_t now_s,
 	return n;
 }
 
+size_t
+publish_staples_left_out(const struct publish *p)
+{
+	return p->files == NULL ? 0 : p->files->ocsp_left_out;
+}
+
 uint64_t
 publish_set_number(const struct publish *p)
 {

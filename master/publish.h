@@ -73,6 +73,9 @@ const struct table *publish_table_now(const struct publish *p);
  */
 size_t publish_staples_ended(const struct publish *p, uint64_t now_s,
 			     uint64_t *next_s_r);
+/* Files of certificate_ocsp that were not good when they were read for what is
+ * in force. */
+size_t publish_staples_left_out(const struct publish *p);
 /* Number of the last set that was begun. */
 uint64_t publish_set_number(const struct publish *p);
 

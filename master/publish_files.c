@@ -228,8 +228,10 @@ files_load_response(struct publish_files *f, size_t i, const char *path,
 	bool mine = false;
 	int r = 0;
 
-	if (conf_ocsp_read(path, CONF_OCSP_BYTES_MAX, &der, &len) != 0)
+	if (conf_ocsp_read(path, CONF_OCSP_BYTES_MAX, &der, &len) != 0) {
+		f->ocsp_left_out++;
 		return 0;
+	}
 	for (size_t k = 0; r == 0 && !mine && k < CONF_CERTS_MAX; k++) {
 		if (f->chain_fd[i][k] < 0 ||
 		    fd_read_all(f->chain_fd[i][k], FILES_PEM_MAX, &pem,
@@ -247,6 +249,8 @@ files_load_response(struct publish_files *f, size_t i, const char *path,
 			       err_size);
 	}
 	free(der);
+	if (!mine)
+		f->ocsp_left_out++;
 	return r;
 }
 

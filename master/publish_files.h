@@ -15,10 +15,11 @@ struct publish_files {
 	int key_fd[CONF_LISTENERS_MAX][CONF_CERTS_MAX];
 	int ocsp_fd[CONF_LISTENERS_MAX][CONF_CERTS_MAX];
 	uint64_t ocsp_until_s[CONF_LISTENERS_MAX][CONF_CERTS_MAX];
-	int keytab_fd;	   /* sealed memfd, -1 none */
-	int ntlm_users_fd; /* -1 none */
-	int ca_fd;	   /* sealed memfd, -1 none */
-	int proxy_ca_fd;   /* the same; -1: those of ca_fd */
+	size_t ocsp_left_out; /* files of responses that are no certificate's */
+	int keytab_fd;	      /* sealed memfd, -1 none */
+	int ntlm_users_fd;    /* -1 none */
+	int ca_fd;	      /* sealed memfd, -1 none */
+	int proxy_ca_fd;      /* the same; -1: those of ca_fd */
 	bool has_ticket_secret;
 	uint8_t ticket_secret[TICKET_SECRET_BYTES]; /* wiped */
 };

@@ -206,6 +206,23 @@ def test_response_that_ends_while_it_is_in_force(world):
         assert not any(p["event"] == 2140 for p in world.lab.status()["problems"])
 
 
+def test_response_that_was_bad_is_told_until_a_reload_takes_it(world):
+    """Half a file when it was read, whole when the connector looks again."""
+    whole = world.bytes(world.respond("half", world.two))
+    world.write("half", whole[:100])
+    with world.listener(world.respond("short", world.one, "-nmin", "1"),
+                        world.path("half")) as it:
+        world.told("half", "not stapled, no OCSP response in DER")
+        world.write("half", whole)
+        world.lab.wait_line("EVENT_LOG", lambda e: e["id"] == 2140 and
+                            "have ended and are stapled no more" in e["reason"], 90)
+        assert any("1 of the files were not good when they were read" in p["reason"]
+                   for p in world.lab.status()["problems"]), world.lab.status()["problems"]
+        world.respond("short", world.one)
+        it.change()
+        assert not any(p["event"] == 2140 for p in world.lab.status()["problems"])
+
+
 def test_new_response_ends_no_session(world, tmp_path):
     session = str(tmp_path / "session")
     with world.listener(world.respond("again", world.one)) as it:
