@@ -15,6 +15,7 @@
 #include "master/publish.h"
 #include "master/refusal.h"
 #include "shm/base/clock.h"
+#include "shm/base/enctype.h"
 #include "shm/base/log.h"
 
 const char *

@@ -16,6 +16,7 @@
 
 #include "master/publish.h"
 #include "shm/base/clock.h"
+#include "shm/base/enctype.h"
 #include "shm/base/log.h"
 
 /* --- what is asked about ----------------------------------------------- */

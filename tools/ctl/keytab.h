@@ -31,8 +31,6 @@
  * Kerberos, unless the realm says otherwise. */
 #define KEYTAB_LIFE_S 86400
 
-/* AES, of RFC 3962 or RFC 8009. */
-bool keytab_is_aes(int enctype);
 /* The realm of a principal's text; "" when it has none. */
 const char *keytab_realm(const char *principal);
 /* Members of a list whose principal is this. */

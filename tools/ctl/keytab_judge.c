@@ -17,6 +17,7 @@
 #include "tools/ctl/keytab.h"
 #include "tools/ctl/text.h"
 
+#include "shm/base/enctype.h"
 #include "shm/base/log.h"
 
 struct lines {
@@ -53,12 +54,6 @@ name_of(const json_t *e)
 	return jget_str(e, "principal");
 }
 
-bool
-keytab_is_aes(int enctype)
-{
-	return enctype >= 17 && enctype <= 20;
-}
-
 const char *
 keytab_realm(const char *principal)
 {
@@ -81,28 +76,12 @@ keytab_issued(const json_t *facts, const char *principal)
 void
 keytab_enctype(int enctype, char *out, size_t size)
 {
-	static const struct {
-		int number;
-		const char *name;
-	} known[] = {
-	    {1, "des-cbc-crc"},
-	    {3, "des-cbc-md5"},
-	    {16, "des3-cbc-sha1"},
-	    {17, "aes128-cts-hmac-sha1-96"},
-	    {18, "aes256-cts-hmac-sha1-96"},
-	    {19, "aes128-cts-hmac-sha256-128"},
-	    {20, "aes256-cts-hmac-sha384-192"},
-	    {23, "arcfour-hmac"},
-	    {24, "arcfour-hmac-exp"},
-	};
+	const char *name = enctype_name(enctype);
 
-	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-		if (known[i].number == enctype) {
-			snprintf(out, size, "%s", known[i].name);
-			return;
-		}
-	}
-	snprintf(out, size, "type %d", enctype);
+	if (name != NULL)
+		snprintf(out, size, "%s", name);
+	else
+		snprintf(out, size, "type %d", enctype);
 }
 
 /* --- the keys by themselves ------------------------------------------------
@@ -153,14 +132,14 @@ check_types(struct lines *l, const json_t *list)
 
 	json_array_foreach(list, i, e)
 	{
-		bool aes = false;
+		bool strong = false;
 
 		if (!is_first(list, i))
 			continue;
 		json_array_foreach(list, k,
 				   o) if (strcmp(name_of(o), name_of(e)) == 0)
-		    aes |= keytab_is_aes(get_int(o, "enctype"));
-		if (!aes)
+		    strong |= !enctype_is_weak(get_int(o, "enctype"));
+		if (!strong)
 			add(l,
 			    "%s has RC4 or DES keys only, which anybody who "
 			    "records a ticket can set out to break; allow AES "

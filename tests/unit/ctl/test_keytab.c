@@ -96,6 +96,9 @@ test_keys_by_themselves(void **state)
 	    problems(KEY("HTTP/a@R", 2, 23) "," KEY("HTTP/a@R", 2, 3), 2, ""),
 	    1);
 	assert_true(said("HTTP/a@R has RC4 or DES keys only"));
+	/* not of the usual ones, and not weak */
+	problems(KEY("HTTP/a@R", 1, 26), 1, "");
+	assert_false(said("RC4 or DES"));
 	/* Beside AES they do no harm that the KDC does not do already. */
 	assert_int_equal(
 	    problems(KEY("HTTP/a@R", 2, 23) "," KEY("HTTP/a@R", 2, 17), 2, ""),
