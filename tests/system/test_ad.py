@@ -147,6 +147,30 @@ def test_who_is_taken_off_the_list_is_refused_next_time(lab, domain, sids):
     kept_out(lab, call(lab, domain, "EXCH01$", client), sids["EXCH01$"])
 
 
+def test_events_of_an_account_say_its_sid(lab, domain, sids):
+    """1002, 2002 and 1003; 2001 see above."""
+    name = f"SP01$@{ad_lab.REALM}"
+
+    def told(number, tls):
+        with lab.client(tls=tls) as client:
+            assert call(lab, domain, "SP01$", client).status == 200
+        return next((e for e in lab.new("EVENT_LOG") if e["id"] == number
+                     and e["account"] == name), None)
+
+    lab.configure(account_report_ms='"100ms"')  # also the pause between 2002 and 1003
+    try:
+        with entry(lab, "sharepoint", sids["SharePoint Servers"]) as number:
+            for event, tls, reason in ((1002, True, f"entry {number} lets it in as sharepoint"),
+                                       (2002, False, "it came over HTTPS before"),
+                                       (1003, True, "it came over HTTP before")):
+                one = wait_until(lambda e=event, t=tls: told(e, t), 5, 0.1)
+                assert one, (event, lab.new("EVENT_LOG"))
+                assert (one.get("sid"), one["address"], one["role"], one["reason"]) == (
+                    sids["SP01$"], "127.0.0.1", "sharepoint", reason), one
+    finally:
+        lab.configure(account_report_ms=None)
+
+
 @contextlib.contextmanager
 def out_of_group(domain, group, account):
     """The account is no member in the directory while the block runs."""
