@@ -274,6 +274,73 @@ def test_idle_connections_that_the_cloud_closes(small, server):
     assert small.cloud()["total"] == 10
 
 
+def new_connection(lab, server):
+    """A request that needs one; its reply."""
+    lab.cloud(drop_connections=True)
+    assert wait_until(lambda: lab.counters()["up_idle"] == 0, 5, 0.02)
+    return ask(server)
+
+
+def handshakes(lab):
+    """(all, resumed) as the stand-in saw them."""
+    figures = lab.cloud()["connections"]
+    return figures["accepted"]["soap"], figures["resumed"]
+
+
+def test_sessions_are_resumed(small, server):
+    """By each connection that follows another."""
+    before = small.counters()["up_tls_resumed"]
+    for n in range(1, 4):
+        assert new_connection(small, server).status == 200
+        assert handshakes(small) == (n, n)
+    assert small.counters()["up_tls_resumed"] == before + 3
+
+
+def other_issuers(lab, server, directory):
+    """Resumed, it would be taken without a look at its certificate."""
+    pki.make_ca(directory)
+    lab.configure(cloud_ca_file=f'"{directory}/ca.pem"')
+    failed(lab, new_connection(lab, server), 502, "CLOUD_INSPECTED", "network")
+
+
+def more_issuers(lab, server, _):
+    lab.configure(cloud_ca_file=f'"{lab.path("tls/trust.pem")}"')
+    assert new_connection(lab, server).status == 200
+
+
+def other_pins(lab, server, _):
+    lab.rmsctl("set", "cloud_issuers", "DigiCert, Inc.")
+    lab.wait_ready()
+    failed(lab, new_connection(lab, server), 502, "CLOUD_INSPECTED", "network")
+
+
+def other_tenant(lab, server, _):
+    """Where nothing listens."""
+    lab.rmsctl("set", "tenant_url", f"https://{labctl.TENANT_HOST}:1")
+    lab.wait_ready()
+    failed(lab, new_connection(lab, server), 502, "CLOUD_CONNECT", "network")
+
+
+@pytest.mark.parametrize("change", [other_issuers, more_issuers, other_pins, other_tenant])
+def test_sessions_are_not_resumed_when_it_is_another_cloud(small, server, tmp_path, change):
+    """Or another's word that is taken for it: not there, and not when all is as before."""
+    assert new_connection(small, server).status == 200
+    assert handshakes(small)[1] == 1
+    try:
+        change(small, server, str(tmp_path))
+        assert handshakes(small)[1] == 1
+    finally:
+        small.configure(cloud_ca_file=f'"{small.path("tls/cloud-ca.pem")}"')
+        small.rmsctl("set", "cloud_issuers", "")
+        small.rmsctl("set", "tenant_url", small.env["CLOUD_URL"])
+        small.wait_ready()
+    before = handshakes(small)[0]
+    assert new_connection(small, server).status == 200
+    assert handshakes(small) == (before + 1, 1)
+    assert new_connection(small, server).status == 200
+    assert handshakes(small) == (before + 2, 2)
+
+
 def test_dropped_in_the_head_of_the_reply(small, server):
     small.cloud(rules=[{"op": NAME, "drop": "head"}])
     failed(small, ask(server), 502, "CLOUD_CLOSED", "cloud")
