@@ -155,6 +155,22 @@ def test_client_takes_drop_by_drop(slow, tls):
 # ---- many -------------------------------------------------------------------------------
 
 BATCH, BATCHES = 250, 6
+MANY = 10_000
+DESCRIPTORS = MANY + 1000  # of this process, and of the relay
+
+
+@contextlib.contextmanager
+def many_descriptors():
+    """As many as the hard limit allows; fails when that is too few, which
+    nobody would notice of a test that does with fewer connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard >= DESCRIPTORS, (f"{MANY} connections need {DESCRIPTORS} open files, and the hard "
+                                 f"limit is {hard}: raise it (ulimit -Hn {DESCRIPTORS})")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def cpu_ns(pid):
@@ -200,20 +216,16 @@ def kind_of(n):
 
 
 def test_thousands_of_slow_ones(slow):
-    """As many as descriptors allow, 10,000 at most: in their head, in their
-    handshake, and, let in, in their body, byte by byte.  What an honest
-    client's requests cost does not grow with them; time on a busy machine
-    would tell little."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    count = min(10_000, hard - 1000)
+    """10,000: in their head, in their handshake, and, let in, in their body,
+    byte by byte.  What an honest client's requests cost does not grow with
+    them; time on a busy machine would tell little."""
     slow.configure(body_timeout_ms='"120s"')
-    with slow.server() as server, contextlib.ExitStack() as stack:
+    with many_descriptors(), slow.server() as server, contextlib.ExitStack() as stack:
         assert server.call(NAME, BODY).status == 200
         alone = cost(slow, server)
         asked = slow.counters()["auth_ok"]
         socks = [(kind_of(n), stack.enter_context(slow_one(slow, kind_of(n), n)))
-                 for n in range(count)]
+                 for n in range(MANY)]
         bodies = [sock for kind, sock in socks if kind == "body"]
         assert wait_until(lambda: slow.counters()["auth_ok"] == asked + len(bodies), 60)
 
@@ -222,7 +234,7 @@ def test_thousands_of_slow_ones(slow):
                 sock.sendall(b"x")
         among = cost(slow, server, drip)
         counters = slow.counters()
-        assert counters["conns_open"] > count * 8 / 10  # handshakes end sooner
+        assert counters["conns_open"] > MANY * 8 / 10  # handshakes end sooner
         assert counters["requests_open"] >= len(bodies)
         assert among <= alone * 1.5, (alone, among)
     assert wait_until(lambda: slow.counters()["conns_open"] <= 1, 20)
