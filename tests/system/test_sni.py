@@ -260,11 +260,13 @@ def test_bad_pair_among_good_ones(own):
 
 def test_each_that_expires_is_told(own, tmp_path):
     ca = Authority(tmp_path / "ca", "Old CA")
-    old = [ca.issue(s, f"/CN={s}.test", "server", end=2 * 86400 + 3600) for s in ("one", "two")]
-    for path in old:
+    bases = [ca.issue(s, f"/CN={s}.test", "server", end=2 * 86400 + 3600)[:-len(".pem")]
+             for s in ("one", "two")]
+    old, keys = [b + ".crt" for b in bases], [b + ".key" for b in bases]
+    for path in keys:
         os.chmod(path, 0o600)
     with several(own, certificate=", ".join([pem(own, "rsa"), *old]),
-                 key=", ".join([own.path("tls/rsa.key"), *old])):
+                 key=", ".join([own.path("tls/rsa.key"), *keys])):
         for path in old:
             own.wait_line("EVENT_LOG", lambda e, p=path: e["id"] == 2140 and p in e["reason"]
                           and "expires in 2 days" in e["reason"])
