@@ -24,10 +24,14 @@ slice_eq(struct slice a, struct slice b)
 bool
 slice_ieq(struct slice a, struct slice b)
 {
+	size_t i = 0;
+
 	if (a.len != b.len)
 		return false;
-	for (size_t i = 0; i < a.len;
-	     i++) /* most bytes are equal as they are */
+	/* most are equal as they are */
+	for (; i + 8 <= a.len && memcmp(a.p + i, b.p + i, 8) == 0; i += 8)
+		;
+	for (; i < a.len; i++)
 		if (a.p[i] != b.p[i] &&
 		    ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
 			return false;

@@ -161,7 +161,8 @@ alog_write(struct alog *a, struct client *c)
 {
 	const struct exchange *x = c->x;
 	const struct conf *conf = &a->w->c->conf;
-	char line[ALOG_LINE], when[CLOCK_TEXT_LEN], trace[TRACE_ID_LEN + 1];
+	UNINIT char line[ALOG_LINE];
+	char when[CLOCK_TEXT_LEN], trace[TRACE_ID_LEN + 1];
 	struct sbuf b;
 	struct json j;
 

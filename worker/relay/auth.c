@@ -398,15 +398,15 @@ auth_with_field(struct client *c)
 }
 
 /* The certificate of the client's handshake by what l holds now, as c->cert.
- * False: there is none that is good. */
+ * False: there is none that is good; of *r all is set when its cause is. */
 static bool
 auth_certificate(struct client *c, const struct listener *l,
 		 struct clientcert_refusal *r)
 {
 	uint64_t now = clock_real_ns() / NS_PER_S;
 
-	*r = (struct clientcert_refusal){.cause = CAUSE_NONE};
-	if (c->wire.ssl == NULL)
+	r->cause = CAUSE_NONE;
+	if (c->wire.ssl == NULL || l->clientcert == CLIENTCERT_OFF)
 		return false;
 	if (c->cert != NULL && c->cert->expires > now &&
 	    memcmp(c->cert_id, l->id, sizeof(c->cert_id)) == 0)
@@ -430,7 +430,7 @@ static bool
 auth_has_required(struct client *c)
 {
 	const struct listener *l = auth_listener(c);
-	struct clientcert_refusal r;
+	UNINIT struct clientcert_refusal r;
 
 	if (l == NULL || l->clientcert != CLIENTCERT_REQUIRE ||
 	    auth_certificate(c, l, &r) || r.cause == CAUSE_CERT_NAME)
@@ -438,7 +438,7 @@ auth_has_required(struct client *c)
 	auth_abort(c);
 	c->x->req.keep_alive = false; /* only a handshake can show another */
 	if (r.cause == CAUSE_NONE)
-		r.cause = CAUSE_CERT_MISSING;
+		r = (struct clientcert_refusal){.cause = CAUSE_CERT_MISSING};
 	auth_fail_cert(c, &r);
 	return false;
 }
@@ -450,7 +450,7 @@ auth_from_certificate(struct client *c, struct clientcert_refusal *r)
 {
 	const struct listener *l = auth_listener(c);
 
-	*r = (struct clientcert_refusal){.cause = CAUSE_NONE};
+	r->cause = CAUSE_NONE;
 	if (c->shared || l == NULL || !auth_certificate(c, l, r))
 		return false;
 	c->x->ident = c->cert;
@@ -460,7 +460,7 @@ auth_from_certificate(struct client *c, struct clientcert_refusal *r)
 bool
 auth_begin(struct client *c)
 {
-	struct clientcert_refusal refused;
+	UNINIT struct clientcert_refusal refused;
 	struct exchange *x = c->x;
 
 	x->t_auth = clock_turn_ns();

@@ -72,11 +72,9 @@ enum exchange_wait {
 /* One request and its reply. */
 struct exchange {
 	struct exchange *next_free;
-	char id[REQUEST_ID_LEN];
 	uint64_t number; /* of id */
 	enum service service;
-	bool soap;	/* our own errors are SOAP faults */
-	char path[128]; /* as sent, cut, for the log */
+	bool soap; /* our own errors are SOAP faults */
 
 	/* who */
 	struct identity *ident; /* borrowed from the client, or owned */
@@ -86,8 +84,6 @@ struct exchange {
 	uint64_t generation; /* of the table that decided */
 	uint8_t decided;     /* 1 + enum verdict; 0: not yet */
 	enum auth_cause auth_cause;
-	char auth_detail[96]; /* the security library's words, cut */
-	char entry_name[TABLE_NAME_MAX + 1];
 	uint64_t account; /* of ident's principal, hashed; by authorize() */
 	uint32_t credential;
 	char *auth_out;	  /* base64 for WWW-Authenticate; owned; may be NULL */
@@ -103,8 +99,7 @@ struct exchange {
 	uint64_t table_gen;  /* of the table that allowed it to wait */
 	uint64_t t_queue, queue_ns;
 
-	char trace[TRACE_LEN + 1]; /* traceparent, or its start; "" none yet */
-	bool trace_theirs;	   /* it is the client's, and passes */
+	bool trace_theirs; /* it is the client's, and passes */
 
 	/* the request's body, from the client's block to the cloud */
 	size_t body_start; /* in the block; meaningful while held */
@@ -162,6 +157,13 @@ struct exchange {
 	uint64_t t_start, t_auth, t_connect, t_sent, t_reply_end;
 	uint64_t auth_ns, connect_ns;
 	bool reused;
+
+	/* Texts: of these only the first byte is cleared for a request. */
+	char id[REQUEST_ID_LEN];
+	char path[128];		   /* as sent, cut, for the log */
+	char trace[TRACE_LEN + 1]; /* traceparent, or its start; "" none yet */
+	char auth_detail[96];	   /* the security library's words, cut */
+	char entry_name[TABLE_NAME_MAX + 1];
 	char upstream_addr[64];
 
 	struct http_req req;

@@ -32,8 +32,10 @@ exchange_new(struct relay *w)
 	} else if ((x = malloc(sizeof(*x))) == NULL) {
 		return NULL;
 	}
+	memset(x, 0, offsetof(struct exchange, id));
+	x->path[0] = x->trace[0] = x->auth_detail[0] = '\0';
+	x->entry_name[0] = x->upstream_addr[0] = '\0';
 	/* req is cleared by its parser, up to the fields it fills */
-	memset(x, 0, offsetof(struct exchange, req));
 	memset(&x->req, 0, offsetof(struct http_req, field));
 	sbuf_init(&id, x->id, sizeof(x->id));
 	sbuf_hex(&id, w->boot_id, 16);

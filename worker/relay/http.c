@@ -88,6 +88,27 @@ http_all(const char *p, size_t len, uint8_t class)
 	return true;
 }
 
+/* The same for C_VALUE, eight bytes at a time: none below SP, none DEL.  Where
+ * one may be, as HTAB is, the table tells. */
+static bool
+http_all_value(const char *p, size_t len)
+{
+	const uint64_t ones = UINT64_MAX / 255, tops = ones << 7;
+	uint64_t v, low, del;
+
+	for (; len >= sizeof(v); p += sizeof(v), len -= sizeof(v)) {
+		memcpy(&v, p, sizeof(v));
+		/* a byte less than n: its top bit is borrowed; bytes above one
+		 * that borrows may be told for nothing */
+		low = (v - ones * ' ') & ~v;
+		del = ((v ^ ones * 0x7f) - ones) & ~(v ^ ones * 0x7f);
+		if (((low | del) & tops) != 0 &&
+		    !http_all(p, sizeof(v), C_VALUE))
+			return false;
+	}
+	return http_all(p, len, C_VALUE);
+}
+
 bool
 http_is_token(struct slice s)
 {
@@ -122,16 +143,32 @@ http_scan(struct http_scan *s, const char *p, size_t len, size_t *len_r)
 	return HTTP_MORE;
 }
 
+_Static_assert(FIELD_OTHER <= 64, "a bit for each known field");
+
+/* Those whose names have this length; made at the first use. */
+static uint64_t
+http_known_of(size_t len)
+{
+	static uint64_t of[UINT8_MAX + 1];
+	static bool made;
+
+	for (size_t i = 0; !made && i < ARRAY_LEN(http_known); i++)
+		of[http_known[i].len] |= UINT64_C(1) << i;
+	made = true;
+	return len < ARRAY_LEN(of) ? of[len] : 0;
+}
+
 static enum http_field_id
 http_field_find(struct slice name)
 {
 	char first = ascii_lower(name.p[0]);
+	uint64_t left = http_known_of(name.len);
 
-	for (size_t i = 0; i < ARRAY_LEN(http_known); i++) {
-		if (http_known[i].len != name.len ||
-		    http_known[i].name[0] != first)
-			continue;
-		if (slice_ieq(name, (struct slice){http_known[i].name,
+	for (; left != 0; left &= left - 1) {
+		size_t i = (size_t)__builtin_ctzll(left);
+
+		if (http_known[i].name[0] == first &&
+		    slice_ieq(name, (struct slice){http_known[i].name,
 						   http_known[i].len}))
 			return (enum http_field_id)i;
 	}
@@ -185,19 +222,19 @@ http_trim(struct slice s)
 static enum reason
 http_parse_field(struct slice line, struct http_field *f)
 {
-	const char *colon;
+	size_t n = 0;
 
 	if (line.p[0] == ' ' || line.p[0] == '\t')
 		return REASON_OBS_FOLD;
-	colon = memchr(line.p, ':', line.len);
-	if (colon == NULL)
+	while (n < line.len &&
+	       (http_class[(unsigned char)line.p[n]] & C_TOKEN) != 0)
+		n++;
+	if (n == 0 || n == line.len || line.p[n] != ':')
 		return REASON_BAD_FIELD;
-	f->name = (struct slice){line.p, (size_t)(colon - line.p)};
-	f->value =
-	    http_trim((struct slice){colon + 1, line.len - f->name.len - 1});
+	f->name = (struct slice){line.p, n};
+	f->value = http_trim((struct slice){line.p + n + 1, line.len - n - 1});
 	f->hop = false;
-	if (!http_is_token(f->name) ||
-	    !http_all(f->value.p, f->value.len, C_VALUE))
+	if (!http_all_value(f->value.p, f->value.len))
 		return REASON_BAD_FIELD;
 	f->id = http_field_find(f->name);
 	return REASON_OK;

@@ -400,6 +400,38 @@ test_empty_line_first(void **state)
 	refused(parse("\r\n\r\n"), BAD_LINE_END);
 }
 
+/* RFC 9110 5.5: field-vchar and obs-text, SP and HTAB between them.  Each byte
+ * at each place of values of all lengths up to a few words. */
+static void
+test_bytes_of_a_value(void **state)
+{
+	static const char first[] = "GET / HTTP/1.1\r\nHost: h\r\nA: b";
+	char t[sizeof(first) + 32];
+	size_t at = sizeof(first) - 1;
+
+	(void)state;
+	memcpy(t, first, at);
+	for (size_t len = 2; len < 26; len++) {
+		for (size_t i = 0; i < len - 1; i++) {
+			for (int ch = 0; ch < 0x100; ch++) {
+				bool good =
+				    (ch >= 0x20 && ch != 0x7f) || ch == '\t';
+
+				if (ch == '\n' || ch == '\r')
+					continue; /* the scanner's */
+				/* with bytes around that a sum could reach */
+				memset(t + at, i % 2 == 0 ? '!' : '~', len);
+				t[at + i] = (char)ch;
+				memcpy(t + at + len, "\r\n\r\n", 4);
+				if ((parse_n(t, at + len + 4) == REASON_OK) !=
+				    good)
+					fail_msg("byte %d at %zu of %zu", ch, i,
+						 len);
+			}
+		}
+	}
+}
+
 /* In place of any byte but those of CR LF: never accepted. */
 static void
 test_nul_and_controls(void **state)
@@ -957,6 +989,7 @@ main(void)
 	    T(bare_lf),
 	    T(bare_cr),
 	    T(empty_line_first),
+	    T(bytes_of_a_value),
 	    T(nul_and_controls),
 	    T(obs_fold),
 	    T(field_names),
