@@ -21,6 +21,7 @@ import pytest
 import labctl
 import pki
 import process_peers
+import sanitizers
 import soap
 from conftest import read_json_lines, using
 from listener_peers import listener
@@ -74,6 +75,38 @@ def on_worker(lab, worker, **options):
 
 def master(lab):
     return lab.process("rms-connectord")
+
+
+# ---- at rest ---------------------------------------------------------------------
+
+@pytest.mark.skipif(sanitizers.mode() is not None, reason="a sanitizer has a heap of its own")
+def test_what_a_burst_needed_is_given_back(private_lab):
+    """Some seconds later, with the clients still there; the connections to the
+    cloud stay, too."""
+    lab = private_lab(workers=1)
+
+    def own():
+        with open(f"/proc/{lab.pid('relay')}/smaps_rollup", encoding="ascii") as file:
+            return int(re.search(r"Private_Dirty: +(\d+) kB", file.read())[1])
+
+    with contextlib.ExitStack() as open_ones:
+        servers = [open_ones.enter_context(lab.server()) for _ in range(48)]
+        for server in servers:
+            assert server.call(NAME, BODY).status == 200
+        before = own()
+        lab.cloud(rules=[{"op": "AcquireLicense", "delay_ms": 1500}])
+        threads = [threading.Thread(target=server.call, args=(NAME, BODY)) for server in servers]
+        for thread in threads:
+            thread.start()
+        most = 0
+        while any(thread.is_alive() for thread in threads):
+            most = max(most, own())
+            time.sleep(0.05)
+        assert most > before + 2000, f"{before} kB, then {most}"
+        enough = before + (most - before) / 2
+        assert wait_until(lambda: own() < enough, 20, 0.2), f"{before} kB, {most}, then {own()}"
+        lab.cloud(rules=[])
+        assert servers[0].call(NAME, BODY).status == 200
 
 
 # ---- crashes --------------------------------------------------------------------
@@ -226,7 +259,7 @@ def test_store_is_intact_after_50_kills(private_lab):
     there = [s["subject"] for s in lab.rmsctl_json("servers", "list")["servers"]]
     lost = set(acknowledged) - set(there)
     assert not lost, f"{len(lost)} of {len(acknowledged)} acknowledged changes are lost"
-    assert len(acknowledged) > 60 and len(there) == len(set(there))
+    assert len(acknowledged) >= 50 and len(there) == len(set(there))
     # What was under way may be there or not; nothing else is.
     known = {f"{a}@LAB.TEST" for a in ("exch01$", "sp01$", "fci01$")}
     assert set(there) - known - set(acknowledged) <= set(refused)

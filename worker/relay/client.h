@@ -206,6 +206,8 @@ struct client {
 	bool owes; /* output waits to be taken, and the timer is for that */
 };
 
+/* Frees what is kept for the next exchanges. */
+void exchange_rest(void);
 /* Accepts what waits on a listener; bounded work. */
 void client_accept(struct listener *l);
 

@@ -47,6 +47,18 @@ exchange_new(struct relay *w)
 	return x;
 }
 
+void
+exchange_rest(void)
+{
+	while (exchange_spare != NULL) {
+		struct exchange *x = exchange_spare;
+
+		exchange_spare = x->next_free;
+		free(x);
+	}
+	exchange_nspare = 0;
+}
+
 static void
 exchange_count(struct relay *w, const struct exchange *x)
 {

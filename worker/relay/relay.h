@@ -92,7 +92,9 @@ struct relay {
 	struct client *clients;
 	struct upstream *idle; /* pool, most recently used first */
 	size_t nclients, nidle, nexchanges;
-	size_t trim_peak; /* most clients since memory was given back */
+	size_t trim_peak;     /* most clients since memory was given back */
+	uint64_t rest_id;     /* next_id at the last sweep */
+	unsigned rest_sweeps; /* in turn without a request */
 	struct health health;
 	size_t next_addr;	  /* round robin over the cloud's addresses */
 	uint32_t cloud_event;	  /* of the present outage; 0: none */

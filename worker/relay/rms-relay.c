@@ -30,6 +30,7 @@
 #include "worker/relay/way.h"
 
 #define RELAY_SWEEP_MS	   1000
+#define RELAY_REST_SWEEPS  3
 #define RELAY_TRIM_CLIENTS 200 /* some 3 MB */
 #define RELAY_BLOCKS_KEEP  64  /* free blocks kept for the next burst */
 #define RELAY_PEER_QUEUE   2048
@@ -332,6 +333,29 @@ relay_trim(struct relay *w)
 	malloc_trim(0);
 }
 
+/*
+ * Nothing was asked for a while: what the last burst needed goes back to the
+ * system, once.  The next one gets it again page by page, which costs it a
+ * fraction of a microsecond each.
+ */
+static void
+relay_rest(struct relay *w)
+{
+	if (w->nexchanges > 0 || w->next_id != w->rest_id) {
+		w->rest_id = w->next_id;
+		w->rest_sweeps = 0;
+		return;
+	}
+	if (w->rest_sweeps >= RELAY_REST_SWEEPS ||
+	    ++w->rest_sweeps < RELAY_REST_SWEEPS)
+		return;
+	while (w->blocks != NULL)
+		free(relay_block_take(w));
+	exchange_rest();
+	tlsmem_rest();
+	malloc_trim(0);
+}
+
 static void
 relay_on_sweep(void *arg)
 {
@@ -340,6 +364,7 @@ relay_on_sweep(void *arg)
 	upstream_sweep(w, false);
 	admit_sweep(w);
 	relay_trim(w);
+	relay_rest(w);
 	if (w->accept_paused && !w->draining) {
 		w->accept_paused = false;
 		listener_resume(w);

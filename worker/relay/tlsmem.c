@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "shm/base/bug.h"
 
@@ -25,7 +26,7 @@ enum {
 /* Those beyond tlsmem_used were never out, so they are not in memory; one that
  * was given back holds the next such. */
 static char tlsmem[TLSMEM_COUNT][TLSMEM_SIZE] __attribute__((aligned(4096)));
-static size_t tlsmem_used;
+static size_t tlsmem_used, tlsmem_out;
 static void *tlsmem_given;
 
 static bool
@@ -43,9 +44,11 @@ tlsmem_alloc(size_t size, const char *file UNUSED, int line UNUSED)
 		return malloc(size);
 	if (p != NULL)
 		memcpy(&tlsmem_given, p, sizeof(tlsmem_given));
+	else if (tlsmem_used < TLSMEM_COUNT)
+		p = tlsmem[tlsmem_used++];
 	else
-		p = tlsmem_used < TLSMEM_COUNT ? tlsmem[tlsmem_used++]
-					       : malloc(size);
+		return malloc(size);
+	tlsmem_out++;
 	return p;
 }
 
@@ -58,6 +61,7 @@ tlsmem_free(void *p, const char *file UNUSED, int line UNUSED)
 	}
 	memcpy(p, &tlsmem_given, sizeof(tlsmem_given));
 	tlsmem_given = p;
+	tlsmem_out--;
 }
 
 static void *
@@ -75,6 +79,16 @@ tlsmem_realloc(void *p, size_t size, const char *file, int line)
 	memcpy(q, p, TLSMEM_SIZE);
 	tlsmem_free(p, file, line);
 	return q;
+}
+
+void
+tlsmem_rest(void)
+{
+	if (tlsmem_out > 0 || tlsmem_used == 0)
+		return;
+	(void)madvise(tlsmem, sizeof(tlsmem), MADV_DONTNEED);
+	tlsmem_given = NULL;
+	tlsmem_used = 0;
 }
 
 void

@@ -13,4 +13,7 @@
  * fit goes to the heap. */
 void tlsmem_init(void);
 
+/* Gives what is at hand back to the system, when none is out. */
+void tlsmem_rest(void);
+
 #endif

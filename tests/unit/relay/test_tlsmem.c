@@ -66,6 +66,33 @@ one_that_grows_keeps_its_bytes(void **state)
 	OPENSSL_free(p);
 }
 
+/* While one is out nothing is touched, and afterwards all are there again. */
+static void
+none_is_lost_by_a_rest(void **state)
+{
+	char *p[MANY];
+
+	(void)state;
+	for (int out = 0; out < MANY; out++) {
+		for (int i = 0; i < MANY; i++)
+			p[i] = OPENSSL_malloc(BUFFER);
+		for (int i = out; i < MANY; i++)
+			OPENSSL_free(p[i]);
+		for (int i = 0; i < out; i++)
+			memset(p[i], i, BUFFER);
+		tlsmem_rest();
+		for (int i = out; i < MANY; i++) {
+			p[i] = OPENSSL_malloc(BUFFER);
+			assert_non_null(p[i]);
+			memset(p[i], i, BUFFER);
+		}
+		for (int i = 0; i < MANY; i++)
+			assert_true(holds(p[i], BUFFER, i));
+		for (int i = 0; i < MANY; i++)
+			OPENSSL_free(p[i]);
+	}
+}
+
 #if !defined(RMS_MODE_asan)
 static void
 the_last_one_back_is_the_next_one_out(void **state)
@@ -94,6 +121,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(none_touches_another),
 		cmocka_unit_test(one_that_grows_keeps_its_bytes),
+		cmocka_unit_test(none_is_lost_by_a_rest),
 #if !defined(RMS_MODE_asan)
 		cmocka_unit_test(the_last_one_back_is_the_next_one_out),
 #endif
