@@ -15,7 +15,15 @@ import measure
 from procs import LabError, run, wait_until
 
 SHORT, LONG = 300, 2300
-VALGRIND = "valgrind --tool=cachegrind --cache-sim=no --cachegrind-out-file=/dev/null"
+VALGRIND = "valgrind --tool=cachegrind --cachegrind-out-file=/dev/null"
+COUNTED = f"{VALGRIND} --cache-sim=no"
+# Those of a core of Xeon Scalable: 32 kB each for instructions and data, 1 MB
+# for both behind them.
+MODELLED = f"{VALGRIND} --cache-sim=yes --branch-sim=yes --I1=32768,8,64 --D1=32768,8,64 " \
+    "--LL=1048576,16,64"
+# {name: what valgrind calls it}
+EVENTS = {"i1": r"I1\s+misses", "d1": r"D1\s+misses", "l2": r"LL misses",
+          "branches": r"Mispredicts"}
 
 
 def requests(world, name, count, connections, load):
@@ -56,22 +64,38 @@ def calls(world, name, load, connections=32):
     return {k: rate for k, rate in rates.items() if rate >= 0.01}
 
 
-def _instructions(world, name, count, connections, load, wrap):
+def _valgrind(world, name, count, connections, load, wrap, tool):
+    """What valgrind told at the end, of each process that it ran."""
     log = f"{world.dir}/log/valgrind"
     for stale in (f for f in os.listdir(f"{world.dir}/log") if f.startswith("valgrind")):
         os.unlink(f"{world.dir}/log/{stale}")
-    world.start_peer(name, {wrap: f"{VALGRIND} --log-file={log}.%p"})
+    world.start_peer(name, {wrap: f"{tool} --log-file={log}.%p"})
     requests(world, name, count, connections, load)
     world.stop_peer(name)
-    text = "".join(measure.read(f"{world.dir}/log/{f}") for f in os.listdir(f"{world.dir}/log")
-                   if f.startswith("valgrind"))
-    found = [int(n.replace(",", "")) for n in re.findall(r"I\s+refs:\s+([\d,]+)", text)]
+    return [measure.read(f"{world.dir}/log/{f}") for f in os.listdir(f"{world.dir}/log")
+            if f.startswith("valgrind")]
+
+
+def _most(texts, name, line):
+    """That of the process that has most of it: the relaying one."""
+    found = [int(n.replace(",", "")) for text in texts
+             for n in re.findall(line + r":\s+([\d,]+)", text)]
     if not found:
-        raise LabError(f"valgrind told nothing about {name}:\n{text[-2000:]}")
+        raise LabError(f"valgrind told nothing about {name}:\n{''.join(texts)[-2000:]}")
     return max(found)
 
 
 def instructions(world, name, load, connections=2, numbers=(SHORT, LONG), wrap="BENCH_WRAP"):
     """Instructions a request.  Starts and stops the relay itself."""
-    short, long = (_instructions(world, name, n, connections, load, wrap) for n in numbers)
+    short, long = (_most(_valgrind(world, name, n, connections, load, wrap, COUNTED), name,
+                         r"I\s+refs") for n in numbers)
     return (long - short) / (numbers[1] - numbers[0])
+
+
+def misses(world, name, load, connections=32, numbers=(SHORT, LONG)):
+    """{event of EVENTS: number a request} in user space, by a model of caches
+    and branches that the kernel leaves alone.  Starts and stops the relay."""
+    short, long = (_valgrind(world, name, n, connections, load, "BENCH_WRAP", MODELLED)
+                   for n in numbers)
+    return {event: (_most(long, name, line) - _most(short, name, line)) / (numbers[1] - numbers[0])
+            for event, line in EVENTS.items()}

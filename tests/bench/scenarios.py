@@ -88,6 +88,7 @@ OTHERS = {
     "70": "latency at 70 % of capacity",
     "calls": "system calls a request (strace)",
     "instructions": "user-space instructions a request (valgrind)",
+    "misses": "cache misses and mispredicted branches a request (valgrind's model)",
     "memory": "of a worker, and of idle TLS connections",
     "workers": "capacity of two workers over one",
     "table": "deciding about an account with 1,000 SIDs",
