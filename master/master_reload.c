@@ -90,13 +90,31 @@ tell_staples(struct master *m)
 }
 
 static void
-tell_warnings(struct master *m, const struct conf_errors *e)
+tell_changed(void *arg, const char *path)
+{
+	struct master *m = arg;
+	char why[MASTER_ERR];
+
+	snprintf(why, sizeof(why),
+		 "%.300s: the file is not what is in force of it any more, "
+		 "reload to take it",
+		 path);
+	event_tellf(m->events, 2140, "%s", why);
+	master_trouble(m, NULL, 2140, "%s", why);
+}
+
+/* later: the files were not read just now. */
+static void
+tell_warnings(struct master *m, const struct conf_errors *e, bool later)
 {
 	trouble_over(m->trouble, TROUBLE_MASTER, 2140);
 	for (size_t i = 0; i < e->nwarn; i++) {
 		event_tellf(m->events, 2140, "%s", e->warn[i]);
 		master_trouble(m, NULL, 2140, "%s", e->warn[i]);
 	}
+	/* renewed, and nobody reloaded: it would run out unnoticed */
+	if (later)
+		publish_tell_changed(m->publish, &m->conf, tell_changed, m);
 	loop_timer_set(m->certs, tell_staples(m));
 }
 
@@ -109,7 +127,7 @@ master_on_certs(void *arg)
 	/* Errors are for a reload to tell: what is in force is a copy. */
 	if (e != NULL) {
 		(void)!conf_file_check(m->conf_path, &m->conf, e);
-		tell_warnings(m, e);
+		tell_warnings(m, e, true);
 	}
 	free(e);
 }
@@ -277,7 +295,7 @@ master_reload(struct master *m, const char *author, struct conf_errors *e_r)
 		return r;
 	}
 	reload_commit(m, n);
-	tell_warnings(m, e_r);
+	tell_warnings(m, e_r, false);
 	free(n);
 	master_roll_out(m, author, true);
 	if (m->restart_needed[0] != '\0') {

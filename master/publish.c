@@ -232,6 +232,30 @@ publish_table_now(const struct publish *p)
 	return p->table;
 }
 
+void
+publish_tell_changed(const struct publish *p, const struct conf *conf,
+		     void (*tell)(void *arg, const char *path), void *arg)
+{
+	const struct publish_files *f = p->files;
+	char path[CONF_TEXT_MAX];
+
+	for (size_t i = 0; f != NULL && i < conf->nlisteners; i++) {
+		const struct conf_listener *c = &conf->listener[i];
+
+		for (size_t k = 0; k < CONF_CERTS_MAX &&
+				   conf_path_at(&c->certificate, k, path);
+		     k++)
+			if (publish_files_differ(path, f->chain_fd[i][k]))
+				tell(arg, path);
+		if (publish_files_differ(c->client_ca.s,
+					 f->pem_fd[i][PEM_CLIENT_CA]))
+			tell(arg, c->client_ca.s);
+		if (publish_files_differ(c->client_crl.s,
+					 f->pem_fd[i][PEM_CLIENT_CRL]))
+			tell(arg, c->client_crl.s);
+	}
+}
+
 size_t
 publish_staples_ended(const struct publish *p, uint64_t now_s,
 		      uint64_t *next_s_r)

@@ -76,6 +76,10 @@ size_t publish_staples_ended(const struct publish *p, uint64_t now_s,
 /* Files of certificate_ocsp that were not good when they were read for what is
  * in force. */
 size_t publish_staples_left_out(const struct publish *p);
+/* Tells the path of each certificate, client_ca and client_crl of conf whose
+ * file is there and is not what is in force of it. */
+void publish_tell_changed(const struct publish *p, const struct conf *conf,
+			  void (*tell)(void *arg, const char *path), void *arg);
 /* Number of the last set that was begun. */
 uint64_t publish_set_number(const struct publish *p);
 

@@ -288,6 +288,26 @@ files_load_listener(struct publish_files *f, size_t i,
 	return r;
 }
 
+bool
+publish_files_differ(const char *path, int copy_fd)
+{
+	char *data = NULL, *copy = NULL, err[CONF_TEXT_MAX];
+	size_t len, copy_len;
+	bool differ;
+
+	if (copy_fd < 0 || path[0] == '\0' ||
+	    files_read(path, FILES_CA_MAX, &data, &len, err, sizeof(err)) != 0)
+		return false;
+	if (fd_read_all(copy_fd, FILES_CA_MAX, &copy, &copy_len) != 0) {
+		free(data);
+		return false;
+	}
+	differ = len != copy_len || memcmp(data, copy, len) != 0;
+	free(data);
+	free(copy);
+	return differ;
+}
+
 int
 publish_files_load(struct publish_files **f_r, const struct conf *conf,
 		   char *err, size_t err_size)

@@ -24,4 +24,7 @@ struct publish_files {
 	uint8_t ticket_secret[TICKET_SECRET_BYTES]; /* wiped */
 };
 
+/* Whether a file is at path that holds something else than its copy. */
+MUST_USE bool publish_files_differ(const char *path, int copy_fd);
+
 #endif

@@ -214,8 +214,12 @@ def test_response_that_was_bad_is_told_until_a_reload_takes_it(world):
                         world.path("half")) as it:
         world.told("half", "not stapled, no OCSP response in DER")
         world.write("half", whole)
+        # nor is that a certificate was renewed
+        with open(world.one[0], "a", encoding="ascii") as file:
+            file.write("\n")
         world.lab.wait_line("EVENT_LOG", lambda e: e["id"] == 2140 and
                             "have ended and are stapled no more" in e["reason"], 90)
+        world.told(f"{world.one[0]}: the file is not what is in force")
         assert any("1 of the files were not good when they were read" in p["reason"]
                    for p in world.lab.status()["problems"]), world.lab.status()["problems"]
         world.respond("short", world.one)
