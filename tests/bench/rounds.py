@@ -25,11 +25,15 @@ def used_by_us():
     return sum(u.ru_utime + u.ru_stime for u in usage)
 
 
-def load_once(world, name, seconds, arguments, **how):
+def load_once(world, name, seconds, arguments, awake=False, **how):
     """One loaded stretch: CPU seconds of the peer's "relay" processes and of
     "all", the load's own words, and what share of the machine others used."""
+    with world.kept_awake(awake) as spinning:
+        return _load_once(world, name, seconds, arguments, world.others() + spinning, how)
+
+
+def _load_once(world, name, seconds, arguments, others, how):
     peer = world.peers.get(name)
-    others = world.others()
     groups = {"relay": peer.relays(), "all": peer.pids()} if peer else {}
     marks, result = {}, {}
     start = time.monotonic(), measure.machine_s(), measure.cpu_s(others) + used_by_us()

@@ -35,6 +35,7 @@ class Scenario:
     unit: str = "us"  # CPU microseconds a request; s/GiB of what is relayed
     ec: bool = False  # the P-256 listener, else the RSA one
     anonymous: bool = False  # no SPNEGO
+    awake: bool = True  # the relay's CPU never goes idle: as if it had more to do
     digits: int = 1
 
 
@@ -54,6 +55,8 @@ PLAIN = ("nginx", "haproxy")
 SCENARIOS = [
     Scenario("8k", "CPU us a request, 4 kB request, 8 kB reply", USUAL,
              (*RELAYS, "apache"), [Target(0.90, PLAIN), Target(1.10, ("floor",))]),
+    Scenario("8k-idle", "CPU us a request, same, the relay's CPU going idle in between", USUAL,
+             RELAYS, awake=False),
     Scenario("16k", "CPU us a request, 16 kB request, 16 kB reply",
              _closed(32, f"{LICENSING}/publish.asmx", 16 * KB, 16 * KB),
              RELAYS, [Target(0.90, ("haproxy",))]),
@@ -80,7 +83,7 @@ SCENARIOS = [
              [*CONNECTIONS, "-q", "-t", "3000"],
              (OURS, "nginx", "apache"), [Target(0.80, ("apache",))], "all"),
     Scenario("500", "CPU us a request, at 500 requests/s", _rate(500),
-             RELAYS, [Target(1.00, ("nginx",))]),
+             RELAYS, [Target(1.00, ("nginx",))], awake=False),
 ]
 # The figures that are no CPU time of a load: see the functions of run.
 OTHERS = {

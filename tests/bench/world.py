@@ -244,6 +244,19 @@ class World:
             found += peer.pids()
         return found
 
+    @contextmanager
+    def kept_awake(self, wanted):
+        """The relay's CPU does not go idle (awake.c); yields the pids of that."""
+        if not wanted or self.relay_cpus is None:
+            yield []
+            return
+        spinner = subprocess.Popen([f"{self.build}/bench/awake", self.relay_cpus])
+        try:
+            yield [spinner.pid]
+        finally:
+            spinner.kill()
+            spinner.wait()
+
     # ---- the end ----
 
     def stop_peer(self, name):
