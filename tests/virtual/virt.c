@@ -51,6 +51,10 @@ static struct {
 	char **argv;
 	uint32_t again[VIRT_FDS]; /* events held back, by descriptor */
 	enum virt_connect next, later;
+	bool at_set[256]; /* by the last byte of an address */
+	enum virt_connect at[256];
+	uint8_t address;  /* of the newest connect() */
+	int hanging[256]; /* the newest that hangs, by address */
 	unsigned connects;
 	char cloud[64];
 	int room;
@@ -186,6 +190,19 @@ virt_connects(enum virt_connect how)
 	v.next = v.later = how;
 }
 
+void
+virt_connects_at(uint8_t address, enum virt_connect how)
+{
+	v.at_set[address] = true;
+	v.at[address] = how;
+}
+
+uint8_t
+virt_connected_to(void)
+{
+	return v.address;
+}
+
 unsigned
 virt_connected(void)
 {
@@ -231,6 +248,16 @@ virt_dial(const char *name)
 	VIRT_NEED(fd >= 0 && fd < VIRT_FDS);
 	VIRT_NEED(syscall(SYS_connect, fd, &a, len) == 0);
 	return fd;
+}
+
+void
+virt_connect_late(uint8_t address)
+{
+	int fd = virt_dial(v.cloud), late = v.hanging[address];
+
+	VIRT_NEED(late > 0 && dup2(fd, late) == late);
+	close(fd);
+	v.again[late] |= EPOLLOUT;
 }
 
 void
@@ -381,17 +408,36 @@ hang(int fd)
 	VIRT_NEED(pipe(p) == 0);
 	VIRT_NEED(dup2(p[0], fd) == fd);
 	close(p[0]); /* the other end stays open */
+	v.hanging[v.address] = fd;
+}
+
+static enum virt_connect
+connect_how(const struct sockaddr *addr)
+{
+	enum virt_connect how = v.next;
+
+	if (addr->sa_family == AF_INET6)
+		v.address = ((const struct sockaddr_in6 *)(const void *)addr)
+				->sin6_addr.s6_addr[15];
+	else
+		v.address = (uint8_t)ntohl(
+		    ((const struct sockaddr_in *)(const void *)addr)
+			->sin_addr.s_addr);
+	if (v.at_set[v.address])
+		return v.at[v.address];
+	v.next = v.later;
+	return how;
 }
 
 int
 connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	enum virt_connect how = v.next;
 	struct sockaddr_un a;
+	enum virt_connect how;
 
 	if (!is_process)
 		return (int)syscall(SYS_connect, fd, addr, len);
-	v.next = v.later;
+	how = connect_how(addr);
 	v.connects++;
 	if (how == VIRT_REFUSED) {
 		errno = ECONNREFUSED;

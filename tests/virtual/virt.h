@@ -75,6 +75,12 @@ enum virt_connect {
 void virt_next_connect(enum virt_connect how);
 /* All of them until the next call; VIRT_OK at first. */
 void virt_connects(enum virt_connect how);
+/* The same for one address, which its last byte names, before those two. */
+void virt_connects_at(uint8_t address, enum virt_connect how);
+/* The newest connect() to it hangs, and succeeds now. */
+void virt_connect_late(uint8_t address);
+/* The last byte of the address of the newest connect(). */
+uint8_t virt_connected_to(void);
 /* connect() calls so far. */
 unsigned virt_connected(void);
 

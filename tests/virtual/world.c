@@ -194,6 +194,27 @@ tell_table(void)
 	tell_segment(SEGMENT_TABLE, table_build(&in, 1, 1));
 }
 
+void
+world_addresses(const uint8_t *last, unsigned n)
+{
+	/* RFC 5737, RFC 3849 */
+	static const struct token_addr four = {.family = 4,
+					       .bytes = {192, 0, 2}};
+	static const struct token_addr six = {
+	    .family = 6, .bytes = {0x20, 0x01, 0x0d, 0xb8}};
+	struct token_value *t = &world.token;
+
+	memset(t->addr, 0, sizeof(t->addr));
+	for (unsigned i = 0; i < n; i++) {
+		bool is_six = last[i] >= 0x60;
+
+		t->addr[i] = is_six ? six : four;
+		t->addr[i].bytes[is_six ? 15 : 3] = last[i];
+	}
+	t->naddr = n;
+	t->addr_serial++;
+}
+
 static void
 token_init(struct token_value *t)
 {
@@ -203,9 +224,7 @@ token_init(struct token_value *t)
 					 .expires = UINT64_MAX,
 					 .len = 7};
 	memcpy(t->slot[0].bytes, "a-token", 7);
-	t->naddr = 1;
-	t->addr_serial = 1;
-	t->addr[0] = (struct token_addr){.family = 4, .bytes = {192, 0, 2, 2}};
+	world_addresses((const uint8_t[]){2}, 1);
 	snprintf(t->host, sizeof(t->host), CLOUD_NAME);
 }
 

@@ -53,6 +53,9 @@ void world_init(void);
 void world_up(void);
 /* The cloud agent publishes world.token, and says so. */
 void world_token(void);
+/* It finds these addresses now, named by their last bytes (virt.h), those
+ * from 0x60 on of IPv6.  Before world_up() or world_token(). */
+void world_addresses(const uint8_t *last, unsigned n);
 /* A reload: world.conf, and what vouches for cloud and proxy: our CA, another
  * one, or a text that is none. */
 enum world_ca { CA_OURS, CA_OTHER, CA_NONE };
