@@ -117,6 +117,7 @@ struct exchange {
 	bool probe;		/* tries for all whether the cloud is back */
 	uint32_t retry_after_s; /* of a refusal; 0: the usual */
 	int retries;		/* after a pooled connection died */
+	int anew;		/* after the way changed under an attempt */
 	int replays;		/* after a 401 */
 	uint64_t token_serial;
 

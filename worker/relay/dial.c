@@ -124,20 +124,69 @@ dial_stop(struct dial *d)
 		loop_timer_set(d->timer, 0);
 }
 
+void
+dial_judge(struct dial *d, const struct token_addr *a, bool ok)
+{
+	if (d->epoch == d->w->cloud_epoch)
+		health_address(d->w, a, ok);
+}
+
+/* No answer within a head start?  The event of one may be among those that
+ * come next: it is the socket that is asked. */
+static bool
+dial_is_silent(const struct dial_try *t, uint64_t now)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+
+	return now - t->begun >= DIAL_STAGGER_MS * NS_PER_MS &&
+	       getpeername(t->fd, (struct sockaddr *)&ss, &len) != 0;
+}
+
+/* Another one won.  Those that were still under way are as good as not tried
+ * and come next; except what was silent for a head start, which is bad and
+ * comes last. */
+static void
+dial_put_back(struct dial *d)
+{
+	struct token_addr next[TOKEN_ADDRS_MAX], last[TOKEN_ADDRS_MAX];
+	uint32_t nover = 0, nnext = 0, nlast = 0;
+	uint64_t now = clock_mono_ns();
+
+	for (uint32_t i = 0; i < d->ntries; i++) {
+		struct dial_try *t = &d->try[i];
+
+		if (t->fd < 0) {
+			d->addr[nover++] = d->addr[i];
+		} else if (dial_is_silent(t, now)) {
+			dial_judge(d, &d->addr[i], false);
+			last[nlast++] = d->addr[i];
+		} else {
+			next[nnext++] = d->addr[i];
+		}
+		dial_try_close(t);
+	}
+	memmove(&d->addr[nover + nnext], &d->addr[d->ntries],
+		(d->n - d->ntries) * sizeof(d->addr[0]));
+	memcpy(&d->addr[nover], next, nnext * sizeof(next[0]));
+	memcpy(&d->addr[d->n - nlast], last, nlast * sizeof(last[0]));
+	d->ntries = nover;
+}
+
 static void
 dial_won(struct dial_try *t)
 {
 	struct dial *d = t->d;
+	struct token_addr a = d->addr[t - d->try];
 	int fd = t->fd;
-	uint32_t at = (uint32_t)(t - d->try);
 
 	event_free(t->ev);
 	t->ev = NULL;
 	t->fd = -1;
 	d->live--;
+	dial_put_back(d);
 	dial_stop(d);
-	health_address(d->w, &d->addr[at], true);
-	d->done(d->arg, fd, &d->addr[at], false, NULL);
+	d->done(d->arg, fd, &a, false, NULL);
 }
 
 /* One try is over.  true: it was the last, and done() has been called. */
@@ -150,7 +199,7 @@ dial_lost(struct dial_try *t, bool slow, const char *why)
 
 	dial_text(&d->addr[at], d->port, text, sizeof(text));
 	log_debug("cloud: %s: %s", text, why);
-	health_address(d->w, &d->addr[at], false);
+	dial_judge(d, &d->addr[at], false);
 	dial_try_close(t);
 	if (d->live > 0 || dial_has_more(d))
 		return false;
@@ -293,6 +342,7 @@ dial_new(struct relay *w, uint16_t port,
 		return NULL;
 	d->w = w;
 	d->port = port;
+	d->epoch = w->cloud_epoch;
 	d->done = done;
 	d->arg = arg;
 	d->timer = loop_timer_new(w->loop, dial_on_timer, d);

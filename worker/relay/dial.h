@@ -5,8 +5,13 @@
  * Addresses are tried in an order that takes the families by turns, those
  * last that were found bad lately (health.h); the next one begins
  * DIAL_STAGGER_MS after the last, or at once when that one has failed.  The
- * first that connects wins, and the others are closed.  The list is a copy:
- * other addresses that come meanwhile are for the next dial.
+ * first that connects wins, and the others are closed; they are there to be
+ * tried again when the winner does not do.  The list is a copy: other
+ * addresses that come meanwhile are for the next dial.
+ *
+ * What was refused, or did not answer in time, or not within a whole head
+ * start of DIAL_STAGGER_MS when another one won, is bad.  Whether the winner is
+ * good is not known before the caller's handshakes (dial_judge()).
  *
  * Invariants: ntries <= n <= TOKEN_ADDRS_MAX; an open socket has its event.
  */
@@ -35,7 +40,8 @@ struct dial_try {
 
 struct dial {
 	struct relay *w;
-	/* fd >= 0: connected to *a, fd is the callee's.  fd < 0: none is left
+	/* fd >= 0: connected to *a (valid within the call), fd is the
+	 * callee's.  fd < 0: none is left
 	 * that could be; slow: the last one did not answer in time; why is
 	 * for the operator.  Either way all tries are over, and dial_go() may
 	 * be called for what is left. */
@@ -43,13 +49,16 @@ struct dial {
 		     const char *why);
 	void *arg;
 	struct loop_timer *timer;
-	struct token_addr addr[TOKEN_ADDRS_MAX]; /* in the order of the tries */
+	/* In the order of the tries; those from ntries on are still to be
+	 * had. */
+	struct token_addr addr[TOKEN_ADDRS_MAX];
 	struct dial_try try[TOKEN_ADDRS_MAX];
 	uint32_t n, ntries, live;
 	uint16_t port;
 	bool running;
 	struct loop_cell cell;
 	uint64_t latest; /* when the last try began */
+	uint64_t epoch;	 /* of the relay, when the addresses were taken */
 };
 
 /* Takes the relay's present addresses.  NULL without memory. */
@@ -62,7 +71,10 @@ MUST_USE struct dial *dial_new(struct relay *w, uint16_t port,
 void dial_free(struct dial **d);
 /* Closes what is open; done() is not called. */
 void dial_stop(struct dial *d);
-/* Is there an address that was not tried? */
+/* Does the address that was connected to do, or not?  Nothing of it is kept
+ * when the relay's way is another one by now. */
+void dial_judge(struct dial *d, const struct token_addr *a, bool ok);
+/* Is there an address that was not tried to its end? */
 static inline bool
 dial_has_more(const struct dial *d)
 {

@@ -333,44 +333,58 @@ health_reset(struct relay *w)
 
 /* ---- addresses ------------------------------------------------------- */
 
-static uint64_t *
-health_bad_of(struct relay *w, const struct token_addr *a)
+/* Its place; one without is given that of what is over, or soonest will be. */
+static struct health_bad *
+health_bad_of(struct health *h, const struct token_addr *a)
 {
-	struct health *h = &w->health;
+	struct health_bad *soonest = &h->bad[0];
 
-	if (h->bad_serial != w->tv->addr_serial) {
-		h->bad_serial = w->tv->addr_serial;
-		memset(h->bad, 0, sizeof(h->bad));
-	}
-	for (uint32_t i = 0; i < w->tv->naddr; i++)
-		if (memcmp(&w->tv->addr[i], a, sizeof(*a)) == 0)
+	for (size_t i = 0; i < HEALTH_BAD_MAX; i++) {
+		if (memcmp(&h->bad[i].addr, a, sizeof(*a)) == 0)
 			return &h->bad[i];
-	return NULL;
+		if (h->bad[i].until < soonest->until)
+			soonest = &h->bad[i];
+	}
+	*soonest = (struct health_bad){.addr = *a};
+	return soonest;
+}
+
+static uint64_t
+health_bad_until(const struct health *h, const struct token_addr *a)
+{
+	for (size_t i = 0; i < HEALTH_BAD_MAX; i++)
+		if (memcmp(&h->bad[i].addr, a, sizeof(*a)) == 0)
+			return h->bad[i].until;
+	return 0;
 }
 
 void
 health_address(struct relay *w, const struct token_addr *a, bool ok)
 {
-	uint64_t *bad = health_bad_of(w, a), now = clock_boot_ns();
+	uint64_t now = clock_boot_ns();
+	bool known = health_bad_until(&w->health, a) > now;
 
-	if (bad == NULL)
+	if (ok && !known)
 		return;
-	if (ok) {
-		*bad = 0;
-		return;
-	}
-	if (*bad <= now) {
+	if (!ok && !known) {
 		stat_add(w->row, STAT_up_ejected, 1);
 		health_tell(w, CLOUD_BAD, 0, HEALTH_BAD_MS, a);
 	}
-	*bad = now + HEALTH_BAD_MS * NS_PER_MS;
+	health_bad_of(&w->health, a)->until =
+	    ok ? 0 : now + HEALTH_BAD_MS * NS_PER_MS;
+}
+
+void
+health_forget_addresses(struct relay *w)
+{
+	memset(w->health.bad, 0, sizeof(w->health.bad));
 }
 
 bool
 health_is_bad(struct relay *w, uint32_t index)
 {
-	const uint64_t *bad = health_bad_of(w, &w->tv->addr[index]);
 	uint64_t now = clock_boot_ns();
 
-	return (bad != NULL && *bad > now) || w->tv->health.bad[index] > now;
+	return health_bad_until(&w->health, &w->tv->addr[index]) > now ||
+	       w->tv->health.bad[index] > now;
 }

@@ -12,7 +12,11 @@
  *		whatever its status) OPEN: refused at once, for
  *		cloud_breaker_ms, twice as long each time up to a minute.
  *		Then HALF: one request tries; its outcome closes or opens.
- *	bad	addresses that took no connection lately are tried last.
+ *	bad	addresses that lately took no connection, or not as fast as
+ *		another one within its head start, or failed in TLS (or in
+ *		CONNECT, when they are a web proxy's), are tried last.  A
+ *		whole handshake makes one good again.  It is the address that
+ *		is remembered, in whatever list it comes.
  *
  * Others' reports spare a relay the finding out, and are never the last word:
  * what they make it wait, by Retry-After and circuit together and however
@@ -40,6 +44,14 @@ struct relay;
 
 enum health_state { HEALTH_CLOSED, HEALTH_OPEN, HEALTH_HALF };
 
+/* More than one list has, for names whose answers are parts of a longer one. */
+#define HEALTH_BAD_MAX (2 * TOKEN_ADDRS_MAX)
+
+struct health_bad {
+	struct token_addr addr;
+	uint64_t until; /* past: nothing is known of it */
+};
+
 struct health {
 	enum health_state state;
 	bool adopted; /* the circuit was opened by another's report */
@@ -52,8 +64,7 @@ struct health {
 	uint64_t heed_again; /* and anew from then on */
 	uint64_t wait_all, wait[TOKEN_CREDS_MAX];
 	uint32_t wait_cred[TOKEN_CREDS_MAX]; /* whose */
-	uint64_t bad_serial;		     /* of the addresses below */
-	uint64_t bad[TOKEN_ADDRS_MAX];
+	struct health_bad bad[HEALTH_BAD_MAX];
 	char why[256]; /* the last failure */
 };
 
@@ -71,8 +82,10 @@ void health_over(struct client *c);
  * others reported of theirs until now does not count. */
 void health_reset(struct relay *w);
 
-/* A connection to the address came about, or did not. */
+/* The address of the present way does, or does not. */
 void health_address(struct relay *w, const struct token_addr *a, bool ok);
+/* Another way: what was known of addresses was known of the old one. */
+void health_forget_addresses(struct relay *w);
 /* Was the address at this index of w->tv bad lately? */
 bool health_is_bad(struct relay *w, uint32_t index);
 

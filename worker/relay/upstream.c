@@ -10,12 +10,20 @@
 #include "worker/relay/upstream.h"
 
 #include <openssl/ssl.h>
+#include <unistd.h>
 
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "worker/relay/client.h"
 #include "worker/relay/proxy.h"
 #include "worker/relay/tls.h"
+
+/*
+ * A request whose attempts find another way, or other addresses, is tried so
+ * often anew; then the last failure counts.  An operator's changes are seldom
+ * more, and a name whose answers turn does not hold a request for ever.
+ */
+#define UPSTREAM_ANEW_MAX 4
 
 static void upstream_on_event(void *arg);
 static void upstream_on_timer(void *arg);
@@ -96,6 +104,22 @@ upstream_is_worn(const struct upstream *u)
 		   (uint64_t)conf->cloud_conn_age_ms * NS_PER_MS;
 }
 
+/* Is its address among the present ones?  Then it is of that list. */
+static bool
+upstream_is_published(struct upstream *u)
+{
+	const struct token_value *v = u->w->tv;
+
+	if (u->addr_serial == v->addr_serial)
+		return true;
+	for (uint32_t i = 0; i < v->naddr; i++)
+		if (memcmp(&v->addr[i], &u->addr, sizeof(u->addr)) == 0) {
+			u->addr_serial = v->addr_serial;
+			return true;
+		}
+	return false;
+}
+
 void
 upstream_give(struct upstream **up, bool reusable)
 {
@@ -106,8 +130,8 @@ upstream_give(struct upstream **up, bool reusable)
 	u->client = NULL;
 	if (!reusable || u->rpos != u->wpos || upstream_has_more(u) ||
 	    wire_blocked(&u->wire) || w->draining ||
-	    u->addr_serial != w->tv->addr_serial ||
-	    u->epoch != w->cloud_epoch || upstream_is_worn(u) ||
+	    !upstream_is_published(u) || u->epoch != w->cloud_epoch ||
+	    upstream_is_worn(u) ||
 	    w->nidle >= (size_t)w->c->conf.cloud_pool_max) {
 		upstream_end(u);
 		return;
@@ -178,12 +202,12 @@ upstream_use(struct upstream *u, struct client *c, bool reused)
 }
 
 static bool
-upstream_is_stale(const struct upstream *u)
+upstream_is_stale(struct upstream *u)
 {
 	uint64_t max =
 	    (uint64_t)u->w->c->conf.cloud_idle_timeout_ms * NS_PER_MS;
 
-	return u->addr_serial != u->w->tv->addr_serial ||
+	return !upstream_is_published(u) ||
 	       clock_turn_ns() - u->t_idle >= max || upstream_is_worn(u) ||
 	       u->wire.failed;
 }
@@ -259,6 +283,45 @@ upstream_over(struct upstream *u, enum reason why, const char *text)
 	}
 }
 
+/* Its epoch is over: whatever it would do next is for another way. */
+static bool
+upstream_is_old(const struct upstream *u)
+{
+	return u->epoch != u->w->cloud_epoch;
+}
+
+/* Begins again, the way that is in use now.  false: too often. */
+static bool
+upstream_anew(struct upstream *u)
+{
+	struct client *c = u->client;
+
+	if (c->x->anew >= UPSTREAM_ANEW_MAX)
+		return false;
+	c->x->anew++;
+	upstream_end(u);
+	c->x->up = NULL;
+	upstream_get(c, true);
+	return true;
+}
+
+static void
+upstream_outdated(struct upstream *u)
+{
+	if (!upstream_anew(u))
+		upstream_over(
+		    u, u->proxied ? REASON_PROXY_CONNECT : REASON_CLOUD_CONNECT,
+		    "the way to the cloud has changed again and "
+		    "again while it was being made");
+}
+
+/* Says it something of the address that it ended so? */
+static bool
+upstream_is_judgement(enum reason why)
+{
+	return why != REASON_NOMEM && why != REASON_PROXY_AUTH;
+}
+
 /* This address did not do; another, or the end. */
 static void
 upstream_failed(struct upstream *u, enum reason why, const char *detail)
@@ -266,16 +329,24 @@ upstream_failed(struct upstream *u, enum reason why, const char *detail)
 	struct relay *w = u->w;
 	char text[1024];
 
+	if (upstream_is_old(u)) {
+		upstream_outdated(u);
+		return;
+	}
+
 	if (u->proxied)
 		snprintf(text, sizeof(text), "web proxy %.100s (%s): %s",
 			 w->way.host, u->address, detail);
 	else
 		snprintf(text, sizeof(text), "%s: %s", u->address, detail);
 	log_debug("cloud: %s: %s", reason_row(why)->name, text);
+	if (u->state != UP_CONNECT && upstream_is_judgement(why))
+		dial_judge(u->dial, &u->addr, false);
 	wire_fini(&u->wire);
-	if (u->dial != NULL && dial_has_more(u->dial) &&
-	    u->addr_serial == w->tv->addr_serial && !upstream_is_final(why) &&
-	    u->epoch == w->cloud_epoch) {
+	if (u->addr_serial != w->tv->addr_serial && !upstream_is_final(why) &&
+	    why != REASON_NOMEM && upstream_anew(u))
+		return;
+	if (dial_has_more(u->dial) && !upstream_is_final(why)) {
 		u->state = UP_CONNECT;
 		loop_timer_set(u->timer, 0);
 		dial_go(u->dial);
@@ -313,6 +384,7 @@ upstream_on_dialed(void *arg, int fd, const struct token_addr *a, bool slow,
 	u->block = NULL;
 	u->rpos = u->wpos = 0;
 	u->scan = (struct http_scan){0};
+	u->addr = *a;
 	dial_text(a, u->dial->port, u->address, sizeof(u->address));
 	if (fd < 0) {
 		upstream_failed(u,
@@ -321,6 +393,11 @@ upstream_on_dialed(void *arg, int fd, const struct token_addr *a, bool slow,
 					   : (slow ? REASON_CLOUD_CONNECT_SLOW
 						   : REASON_CLOUD_CONNECT),
 				why);
+		return;
+	}
+	if (upstream_is_old(u)) {
+		close(fd);
+		upstream_outdated(u);
 		return;
 	}
 	if (upstream_wire(u, fd) != 0) {
@@ -458,14 +535,7 @@ upstream_run_tls(struct upstream *u)
 		return;
 	}
 	loop_timer_set(u->timer, 0);
-	if (u->epoch != u->w->cloud_epoch) {
-		/* verified for what is no longer our cloud: not with our
-		 * token */
-		upstream_end(u);
-		c->x->up = NULL;
-		upstream_get(c, true);
-		return;
-	}
+	dial_judge(u->dial, &u->addr, true);
 	if (SSL_session_reused(u->wire.ssl))
 		stat_add(u->w->row, STAT_up_tls_resumed, 1);
 	tls_cloud_done(u->wire.ssl);
@@ -486,6 +556,10 @@ upstream_on_event(void *arg)
 {
 	struct upstream *u = arg;
 
+	if (u->state < UP_BUSY && upstream_is_old(u)) {
+		upstream_outdated(u);
+		return;
+	}
 	if (u->state == UP_PROXY_TLS)
 		upstream_run_proxy_tls(u);
 	if (u->state == UP_PROXY)
@@ -503,7 +577,9 @@ upstream_on_timer(void *arg)
 {
 	struct upstream *u = arg;
 
-	if (u->state == UP_PROXY_TLS)
+	if (u->state < UP_BUSY && upstream_is_old(u))
+		upstream_outdated(u);
+	else if (u->state == UP_PROXY_TLS)
 		upstream_failed(u, REASON_PROXY_TLS,
 				"the handshake took too long");
 	else if (u->state == UP_PROXY)
@@ -514,6 +590,15 @@ upstream_on_timer(void *arg)
 	else if (u->state == UP_TLS)
 		upstream_failed(u, REASON_CLOUD_TLS,
 				"the handshake took too long");
+}
+
+void
+upstream_hurry(struct relay *w)
+{
+	for (struct client *c = w->clients; c != NULL; c = c->next)
+		if (c->x != NULL && c->x->up != NULL &&
+		    c->x->up->state < UP_BUSY)
+			loop_timer_set(c->x->up->timer, 1);
 }
 
 void

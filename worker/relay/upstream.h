@@ -4,11 +4,16 @@
  * A connection belongs to the pool (idle) or to one client.  It is used again
  * only when its last reply ended cleanly and asked for no close, and only for
  * what it was made and used for: the same epoch (so the same name, issuers and
- * web proxy: w->cloud_epoch), the same list of addresses (addr_serial), and
- * the same credential.  Each request carries its own token, so HTTP needs no
+ * web proxy: w->cloud_epoch), an address that is still published, and the same
+ * credential.  Each request carries its own token, so HTTP needs no
  * such key; but whatever stands in front of the service may take the first
  * one's identity for the connection's, and then Exchange's rights must not be
  * what a file server's request finds there.
+ *
+ * An attempt whose epoch is over is given up and made anew, before another
+ * byte goes to where it leads: what it would send or be verified by is the
+ * new way's.  So is one that fails while other addresses were published.
+ * Neither counts as a failure.
  */
 #ifndef RMS_UPSTREAM_H
 #define RMS_UPSTREAM_H
@@ -46,11 +51,12 @@ struct upstream {
 	uint64_t t_begin, t_idle; /* CLOCK_MONOTONIC */
 	uint64_t epoch;		  /* of the relay, when it was begun */
 	bool proxied;		  /* through w->way */
-	uint64_t addr_serial;
+	uint64_t addr_serial;	/* of a list that it is in, or was begun with */
+	struct token_addr addr; /* that it is connected to */
 	uint32_t
 	    credential;	   /* of the requests it has carried; key of the pool */
 	struct dial *dial; /* until UP_BUSY; owned */
-	char address[64];  /* that it is connected to */
+	char address[64];  /* addr, and the port */
 	unsigned uses;
 	bool reused;   /* came from the pool for this request */
 	bool got_byte; /* of the present reply */
@@ -70,10 +76,12 @@ void upstream_get(struct client *c, bool fresh);
 void upstream_give(struct upstream **u, bool reusable);
 /* Ends it at once; ->client is forgotten. */
 void upstream_drop(struct upstream **u);
+/* Attempts of an old epoch are made anew soon, not only at their next step. */
+void upstream_hurry(struct relay *w);
 /* Stops a connection attempt of c, if there is one. */
 void upstream_cancel(struct client *c);
 
-/* Closes idle ones that are too old, surplus, or of old addresses. */
+/* Closes idle ones that are too old, or whose address is not published. */
 void upstream_sweep(struct relay *w, bool all);
 
 /* Reads into the block; IO_AGAIN when there is no room or no byte. */

@@ -79,6 +79,8 @@ way_new_epoch(struct relay *w)
 {
 	w->cloud_epoch++;
 	upstream_sweep(w, true);
+	upstream_hurry(w);
+	health_forget_addresses(w);
 }
 
 /* ---- proxy ----------------------------------------------------------- */
