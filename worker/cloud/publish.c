@@ -60,6 +60,22 @@ publish_value(struct publish *p)
 	return &p->now;
 }
 
+/* What is reported of addresses that stay, at their new places. */
+static void
+publish_keep_bad(struct token_value *v, const char *host,
+		 const struct addr_set *addrs)
+{
+	uint64_t bad[TOKEN_ADDRS_MAX] = {0};
+	bool same = strcmp(host, v->host) == 0;
+
+	for (uint32_t i = 0; i < addrs->n && same; i++)
+		for (uint32_t j = 0; j < v->naddr; j++)
+			if (memcmp(&addrs->a[i], &v->addr[j],
+				   sizeof(v->addr[j])) == 0)
+				bad[i] = v->health.bad[j];
+	memcpy(v->health.bad, bad, sizeof(bad));
+}
+
 void
 publish_addrs(struct publish *p, const char *host, const struct addr_set *addrs,
 	      bool failed)
@@ -74,7 +90,7 @@ publish_addrs(struct publish *p, const char *host, const struct addr_set *addrs,
 	if (v->naddr == addrs->n && strcmp(host, v->host) == 0 &&
 	    memcmp(v->addr, addrs->a, bytes) == 0)
 		return;
-	memset(v->health.bad, 0, sizeof(v->health.bad));
+	publish_keep_bad(v, host, addrs);
 	memcpy(v->addr, addrs->a, bytes);
 	v->naddr = addrs->n;
 	memset(v->host, 0, sizeof(v->host));

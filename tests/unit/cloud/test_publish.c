@@ -96,6 +96,36 @@ test_addresses(void **state)
 	close(fd);
 }
 
+/* What relays reported of an address goes where the address goes. */
+static void
+test_bad_addresses_stay_bad(void **state)
+{
+	struct addr_set one, two;
+	int fd;
+	struct publish *p = open_new(&fd);
+
+	(void)state;
+	assert_int_equal(addr_set_parse(&one, "10.0.0.1,10.0.0.2,10.0.0.3"), 0);
+	assert_int_equal(addr_set_parse(&two, "10.0.0.3,10.0.0.4,10.0.0.1"), 0);
+	publish_addrs(p, "a.test", &one, false);
+	publish_value(p)->health.bad[1] = 7;
+	publish_value(p)->health.bad[2] = 8;
+	publish_addrs(p, "a.test", &two, false);
+	publish_write(p);
+	reader(fd);
+	for (uint32_t i = 0; i < TOKEN_ADDRS_MAX; i++)
+		assert_int_equal(v.health.bad[i],
+				 i < 3 && v.addr[i].bytes[3] == 3 ? 8 : 0);
+	/* They say nothing of another host there. */
+	publish_addrs(p, "b.test", &two, false);
+	publish_write(p);
+	reader(fd);
+	for (uint32_t i = 0; i < TOKEN_ADDRS_MAX; i++)
+		assert_int_equal(v.health.bad[i], 0);
+	publish_free(&p);
+	close(fd);
+}
+
 static void
 test_next_writer_goes_on(void **state)
 {
@@ -139,6 +169,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_write_only_changes),
 	    cmocka_unit_test(test_addresses),
+	    cmocka_unit_test(test_bad_addresses_stay_bad),
 	    cmocka_unit_test(test_next_writer_goes_on),
 	    cmocka_unit_test(test_refuses_another_shape),
 	};
