@@ -547,6 +547,30 @@ def test_proxy_is_what_is_resolved(driver, dns, endpoint):
     assert "p~ss" not in driver.log() + "\n".join(driver.seen)
 
 
+def test_password_comes_with_its_proxy(driver, dns):
+    """Relays go by the old proxy until the new one's name is known: until then
+    they are not given the new one's password, which they would send there."""
+    dns.records["old.example.test"] = [("A", "127.0.0.1", 60)]
+    dns.records["new.example.test"] = SILENT
+    driver.do("set proxy http://old.example.test:3128", "proxycred 2 old svc-old one",
+              "proxycred 3 new svc-new two", "set proxy_credential old")
+    start(driver)
+    show = driver.until(lambda s: s["naddr"] == 1)
+    assert (show["host"], base64.b64decode(show["proxy_basic"])) == \
+        ("old.example.test", b"svc-old:one")
+    driver.do("set proxy http://new.example.test:3128", "set proxy_credential new", "apply")
+    driver.until(lambda s: "new.example.test" in {name for name, _ in dns.queries})
+    show = driver.show()
+    assert (show["host"], base64.b64decode(show["proxy_basic"])) == \
+        ("old.example.test", b"svc-old:one")
+    dns.records["new.example.test"] = [("A", "127.0.0.1", 60)]
+    show = driver.until(lambda s: s["host"] == "new.example.test" and s["naddr"] == 1)
+    assert base64.b64decode(show["proxy_basic"]) == b"svc-new:two"
+    # The same proxy, another password: at once.
+    driver.do("set proxy_credential old", "apply")
+    driver.until(lambda s: base64.b64decode(s["proxy_basic"]) == b"svc-old:one")
+
+
 def test_proxy_exempts_by_host(driver, dns, endpoint):
     driver.do("set proxy http://127.0.0.1:1", f"set no_proxy {HOST}")
     start(driver)

@@ -40,8 +40,9 @@ struct agent {
 	struct resolve_name *issuer; /* of the token endpoint */
 	struct token_fetcher *fetcher;
 	struct token_keep *keep;
-	struct conf conf; /* as applied */
-	bool via_proxy;	  /* tenant is the proxy's name */
+	struct conf conf;	     /* as applied */
+	bool via_proxy;		     /* tenant is the proxy's name */
+	char basic[TOKEN_BASIC_MAX]; /* for it; published with its addresses */
 	struct msg_creds creds;
 	/* as received, until they are applied */
 	char *ca, *proxy_ca;
@@ -104,8 +105,21 @@ agent_status(struct agent *a)
 	free(s);
 }
 
-/* A name that has not been looked up yet is no news: relays use the way that
- * they had until there is another. */
+static void
+agent_publish_basic(struct agent *a)
+{
+	memcpy(publish_value(a->publish)->proxy_basic, a->basic,
+	       sizeof(a->basic));
+}
+
+/*
+ * A name that has not been looked up yet is no news: relays use the way that
+ * they had until there is another.  So what is for a proxy is published with
+ * its name, not before: it would go to the one before.
+ *
+ * GAP: a proxy that changes its port or scheme, but not its name, is given the
+ * new password by relays that have not applied the set yet, the old way.
+ */
 static void
 agent_publish_addrs(struct agent *a)
 {
@@ -115,12 +129,14 @@ agent_publish_addrs(struct agent *a)
 	if (!a->named)
 		return;
 	if (a->tenant == NULL) {
+		agent_publish_basic(a);
 		publish_addrs(a->publish, "", &none, false);
 		return;
 	}
 	st = resolve_name_status(a->tenant);
 	if (st == RESOLVE_PENDING && resolve_name_addrs(a->tenant)->n == 0)
 		return;
+	agent_publish_basic(a);
 	publish_addrs(a->publish, resolve_name_host(a->tenant),
 		      resolve_name_addrs(a->tenant),
 		      st != RESOLVE_OK && st != RESOLVE_PENDING);
@@ -320,19 +336,18 @@ agent_proxy_cred(struct agent *a, const struct conf *c)
 
 /* RFC 7617: user and password, for the relays' CONNECT. */
 static void
-agent_publish_basic(struct agent *a, const struct msg_cred *k, bool used)
+agent_set_basic(struct agent *a, const struct msg_cred *k, bool used)
 {
-	struct token_value *v = publish_value(a->publish);
 	char plain[TOKEN_BASIC_MAX / 4 * 3 - 4];
 	int n;
 
-	memset(v->proxy_basic, 0, sizeof(v->proxy_basic));
+	memset(a->basic, 0, sizeof(a->basic));
 	if (!used || k == NULL)
 		return;
 	n = snprintf(plain, sizeof(plain), "%s:%s", k->client_id, k->secret);
 	BUG_ON(n < 0 || n >= (int)sizeof(plain)); /* TOKEN_BASIC_MAX */
-	EVP_EncodeBlock((unsigned char *)v->proxy_basic,
-			(const unsigned char *)plain, n);
+	EVP_EncodeBlock((unsigned char *)a->basic, (const unsigned char *)plain,
+			n);
 	str_wipe(plain, sizeof(plain));
 }
 
@@ -351,7 +366,7 @@ agent_apply_proxy(struct agent *a, const struct conf *c, bool tenant_via,
 	token_fetcher_pins(a->fetcher, c->cloud_issuers.s);
 	str_wipe(&p, sizeof(p));
 	a->via_proxy = tenant_via;
-	agent_publish_basic(a, k, tenant_via);
+	agent_set_basic(a, k, tenant_via);
 }
 
 static int
@@ -615,6 +630,7 @@ agent_wipe(struct agent *a)
 	free(a->proxy_ca);
 	str_wipe(&a->creds, sizeof(a->creds));
 	str_wipe(&a->token_creds, sizeof(a->token_creds));
+	str_wipe(a->basic, sizeof(a->basic));
 }
 
 int
