@@ -149,7 +149,8 @@ dial_is_silent(const struct dial_try *t, uint64_t now)
 static void
 dial_put_back(struct dial *d)
 {
-	struct token_addr next[TOKEN_ADDRS_MAX], last[TOKEN_ADDRS_MAX];
+	struct token_addr next[TOKEN_ADDRS_MAX] = {{0}};
+	struct token_addr last[TOKEN_ADDRS_MAX] = {{0}};
 	uint32_t nover = 0, nnext = 0, nlast = 0;
 	uint64_t now = clock_mono_ns();
 
