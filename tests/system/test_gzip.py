@@ -74,10 +74,18 @@ def test_passed_on_to_who_did(wan, server, accept):
     assert reply.content() == expected(wan)
 
 
-@pytest.mark.parametrize("accept", ["identity", "gzip;q=0", "gzip; q=0.000, br", "gzipped", ""])
+@pytest.mark.parametrize("accept", ["identity", "gzip;q=0", "gzip; q=0.000, br", "gzipped", "",
+                                    "*, gzip;q=0"])
 def test_not_taken_for_asking(wan, server, accept):
     wan.cloud(rules=[{"op": NAME, "gzip": "accept"}])
     reply = ask(server, ("Accept-Encoding", accept))
+    assert reply.get("Content-Encoding") is None and reply.body == expected(wan)
+
+
+def test_forbidden_in_another_line(wan, server):
+    """The lines of Accept-Encoding are one list, and gzip's own word counts before *."""
+    wan.cloud(rules=[{"op": NAME, "gzip": "accept"}])
+    reply = ask(server, ("Accept-Encoding", "br, *"), ("Accept-Encoding", "gzip;q=0"))
     assert reply.get("Content-Encoding") is None and reply.body == expected(wan)
 
 

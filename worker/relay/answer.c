@@ -13,6 +13,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "worker/relay/client.h"
+#include "worker/relay/coding.h"
 #include "worker/relay/date.h"
 #include "worker/relay/gunzip.h"
 #include "worker/relay/out.h"
@@ -69,51 +70,15 @@ answer_put_framing(struct client *c, struct out *o)
 
 /* ---- gzip (wan_compression) ------------------------------------------ */
 
-/* "gzip", "x-gzip" (RFC 9110 8.4.1.3) or "*" among codings, not with q=0. */
-static bool
-answer_takes_gzip(struct slice list)
-{
-	while (list.len > 0) {
-		const char *comma = memchr(list.p, ',', list.len);
-		size_t n = comma == NULL ? list.len : (size_t)(comma - list.p);
-		struct slice item = {list.p, n}, name = item;
-		const char *semi = memchr(item.p, ';', item.len);
-		char q[16] = "";
-
-		list.p += MIN(n + 1, list.len);
-		list.len -= MIN(n + 1, list.len);
-		if (semi != NULL) {
-			name.len = (size_t)(semi - item.p);
-			for (const char *p = semi + 1; p < item.p + n; p++)
-				if (*p != ' ' && *p != '\t' &&
-				    strlen(q) < sizeof(q) - 1)
-					q[strlen(q)] = *p;
-		}
-		while (name.len > 0 && (*name.p == ' ' || *name.p == '\t')) {
-			name.p++;
-			name.len--;
-		}
-		while (name.len > 0 && (name.p[name.len - 1] == ' ' ||
-					name.p[name.len - 1] == '\t'))
-			name.len--;
-		if (!slice_iis(name, "gzip") && !slice_iis(name, "x-gzip") &&
-		    !slice_is(name, "*"))
-			continue;
-		/* 0, 0.0, 0.00, 0.000: not acceptable (RFC 9110 12.4.2) */
-		return !((q[0] == 'q' || q[0] == 'Q') && q[1] == '=' &&
-			 q[2] == '0' && strspn(q + 3, ".0") == strlen(q + 3));
-	}
-	return false;
-}
-
 static bool
 answer_client_takes_gzip(const struct http_req *r)
 {
+	struct coding_wish w = {0};
+
 	for (size_t i = 0; i < r->nfields; i++)
-		if (r->field[i].id == FIELD_ACCEPT_ENCODING &&
-		    answer_takes_gzip(r->field[i].value))
-			return true;
-	return false;
+		if (r->field[i].id == FIELD_ACCEPT_ENCODING)
+			coding_line(&w, r->field[i].value);
+	return coding_takes_gzip(&w);
 }
 
 static bool
