@@ -89,8 +89,9 @@ void health_forget_addresses(struct relay *w);
 /* Was the address at this index of w->tv bad lately? */
 bool health_is_bad(struct relay *w, uint32_t index);
 
-/* Retry-After's value in seconds from now (RFC 9110 10.2.3): a number or an
- * IMF-fixdate.  0 when it is neither, or past.  Pure. */
+/* Retry-After's value in seconds from now (RFC 9110 10.2.3): a number or a
+ * date in one of the three forms of 5.6.7.  At most a year; 0 when it is
+ * neither, or past.  Pure. */
 uint64_t health_retry_after(struct slice value, uint64_t now_s);
 
 #endif

@@ -90,7 +90,40 @@ test_retry_after(void **state)
 	    {"Sun, 00 Nov 1994 08:50:00 GMT", 0},
 	    {"Sun, 06 Nvo 1994 08:50:00 GMT", 0},
 	    {"Sun, 06 Nov 1994 24:50:00 GMT", 0},
-	    {"Sunday, 06-Nov-94 08:50:00 GMT", 0},
+	    {"Sun, 31 Nov 1994 08:50:00 GMT", 0},
+	    {"Wed, 29 Feb 1995 00:00:00 GMT", 0},
+	    {"Son, 06 Nov 1994 08:50:00 GMT", 0},
+	    {"Sun, 06 Nov 1994 08:50:00 GMT ", 0},
+	    {"Fri, 31 Dec 1999 23:59:60 GMT", 31536000},
+	    /* rfc850-date */
+	    {"Sunday, 06-Nov-94 08:50:00 GMT", 23},
+	    {"Wednesday, 09-Nov-94 08:49:37 GMT", 3 * 86400},
+	    {"Sunday, 06-Nov-94 08:49:37 GMT", 0},
+	    {"Sunday, 06-Nov-43 08:50:00 GMT", 31536000}, /* 2043 */
+	    {"Sunday, 07-Nov-44 08:50:00 GMT", 0},	  /* 1944 */
+	    {"Sunday, 06-Nov-00 08:50:00 GMT", 31536000},
+	    {"Sunday, 06-Nov-69 08:50:00 GMT", 0},
+	    {"Sun, 06-Nov-94 08:50:00 GMT", 0},
+	    {"sunday, 06-Nov-94 08:50:00 GMT", 0},
+	    {"Sunday, 06-Nov-1994 08:50:00 GMT", 0},
+	    {"Sunday, 06-Nov-94 08:50:00 UTC", 0},
+	    {"Sunday, 6-Nov-94 08:50:00 GMT", 0},
+	    {"Sunday, 31-Nov-94 08:50:00 GMT", 0},
+	    {"Sunday", 0},
+	    {"Sunday, ", 0},
+	    /* asctime-date */
+	    {"Sun Nov  6 08:50:00 1994", 23},
+	    {"Wed Nov 16 08:49:37 1994", 10 * 86400},
+	    {"Wed Nov 06 08:50:00 1994", 23}, /* 2DIGIT may begin with 0 */
+	    {"Sun Nov  6 08:49:37 1994", 0},
+	    {"Sun Nov  0 08:50:00 1994", 0},
+	    {"Sun Nov 6  08:50:00 1994", 0},
+	    {"Sun Nov 6 08:50:00 1994", 0},
+	    {"Sun Nov  6 08:50:00 94", 0},
+	    {"Sun Nov  6 08:50:00 1994 GMT", 0},
+	    {"Sun, Nov  6 08:50:00 1994", 0},
+	    {"Sun Nov 31 08:50:00 1994", 0},
+	    {"Sun Nov  6 08:50:00 1969", 0},
 	};
 
 	(void)state;
@@ -104,6 +137,28 @@ test_retry_after(void **state)
 	    2 * 86400);
 }
 
+/* The century of a year with two digits, from the end of one. */
+static void
+test_retry_after_of_the_next_century(void **state)
+{
+	const uint64_t now = 4102444790; /* Thu, 31 Dec 2099 23:59:50 GMT */
+	static const struct {
+		const char *value;
+		uint64_t s;
+	} t[] = {
+	    {"Friday, 01-Jan-00 00:00:00 GMT", 10}, /* 2100 */
+	    {"Thursday, 31-Dec-99 23:59:55 GMT", 5},
+	    {"Friday, 31-Dec-48 00:00:00 GMT", 31536000},
+	    {"Friday, 02-Jan-50 00:00:00 GMT", 0}, /* 2050 */
+	    {"Monday, 29-Feb-00 00:00:00 GMT", 0}, /* none in 2100 */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(t); i++)
+		if (health_retry_after(slice_of(t[i].value), now) != t[i].s)
+			fail_msg("%s", t[i].value);
+}
+
 int
 main(void)
 {
@@ -112,6 +167,7 @@ main(void)
 	    cmocka_unit_test(test_each_dial_starts_elsewhere),
 	    cmocka_unit_test(test_bad_ones_are_last_and_still_there),
 	    cmocka_unit_test(test_retry_after),
+	    cmocka_unit_test(test_retry_after_of_the_next_century),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
