@@ -92,14 +92,16 @@ identity_unpack_sids(struct unpack *u, struct identity *id)
 {
 	size_t n = unpack_u32(u);
 
+	errno = EBADMSG;
 	/* The count is believed only as far as there are bytes behind it. */
 	if (u->bad || n > IDENTITY_SIDS_MAX || n > u->len / SID_PACKED_MIN)
 		return false;
 	if (n == 0)
 		return true;
-	id->sids = calloc(n, sizeof(id->sids[0]));
+	id->sids = calloc(n, sizeof(id->sids[0])); /* its errno */
 	if (id->sids == NULL)
 		return false;
+	errno = EBADMSG;
 	for (; id->nsids < n; id->nsids++) {
 		struct identity_sid *sid = &id->sids[id->nsids];
 		struct slice s;

@@ -93,9 +93,9 @@ MUST_USE struct identity *identity_new(void);
 void identity_free(struct identity **id);
 
 void identity_pack(struct pack *k, const struct identity *id);
-/* NULL when the fields are not those of an identity (or out of memory): a
- * mechanism, a principal that is not empty, SIDs that are valid or a reason
- * why there are none. */
+/* NULL with errno ENOMEM, or EBADMSG when the fields are not those of an
+ * identity: a mechanism, a principal that is not empty, SIDs that are valid or
+ * a reason why there are none. */
 MUST_USE struct identity *identity_unpack(struct unpack *u);
 
 /*

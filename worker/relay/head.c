@@ -8,6 +8,8 @@
  */
 #include "worker/relay/client_priv.h"
 
+#include <errno.h>
+
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "worker/relay/local.h"
@@ -124,19 +126,25 @@ client_try_head(struct client *c)
 	return false;
 }
 
-/* Room for the rest of a head. */
+/* Room for the rest of a head; false: the request is refused. */
 static bool
 client_head_room(struct client *c)
 {
+	int rc;
+
 	if (c->block == NULL || c->wpos < c->size)
 		return true;
 	if (c->rpos > 0) {
 		client_block_compact(c);
 		return true;
 	}
-	if (client_block_grow(c) == 0)
+	rc = client_block_grow(c);
+	if (rc == 0)
 		return true;
-	client_refuse_head(c, REASON_HEAD_TOO_LARGE);
+	if (rc == -ENOMEM)
+		stat_add(c->w->row, STAT_nomem, 1);
+	client_refuse_head(c, rc == -ENOMEM ? REASON_NOMEM
+					    : REASON_HEAD_TOO_LARGE);
 	return false;
 }
 
@@ -161,6 +169,11 @@ client_run_head(struct client *c)
 	if (r == IO_AGAIN) {
 		if (c->wpos == c->rpos)
 			client_block_drop(c);
+		return false;
+	}
+	if (r == IO_FAIL && c->block == NULL) {
+		stat_add(c->w->row, STAT_nomem, 1);
+		client_end(c, REASON_NOMEM);
 		return false;
 	}
 	client_end(c, r == IO_EOF ? REASON_CLIENT_CLOSED : REASON_CLIENT_IO);

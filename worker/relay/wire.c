@@ -176,6 +176,15 @@ wire_send_failed(struct wire *x)
 	return IO_FAIL;
 }
 
+/* It was not the peer that took no more, but we who could not send: out of
+ * memory.  There is nothing to be read about that. */
+static enum io_result
+wire_send_lost(struct wire *x)
+{
+	x->failed = true;
+	return wire_send_failed(x);
+}
+
 enum io_result
 wire_flush(struct wire *x)
 {
@@ -207,7 +216,7 @@ wire_flush(struct wire *x)
 	if (n < 0)
 		goto fail;
 	if ((size_t)n < len && wire_keep(x, w->obuf + n, len - (size_t)n) != 0)
-		goto fail;
+		return wire_send_lost(x);
 	w->olen = 0;
 	w->oowner = NULL;
 	return IO_OK;
@@ -221,9 +230,10 @@ wire_put_direct(struct wire *x, const char *data, size_t len)
 {
 	ssize_t n = x->pend_len == 0 ? wire_send(x, data, len) : 0;
 
-	if (n < 0 ||
-	    ((size_t)n < len && wire_keep(x, data + n, len - (size_t)n) != 0))
+	if (n < 0)
 		return wire_send_failed(x);
+	if ((size_t)n < len && wire_keep(x, data + n, len - (size_t)n) != 0)
+		return wire_send_lost(x);
 	return IO_OK;
 }
 
@@ -273,13 +283,15 @@ wire_write(struct wire *x, const void *data, size_t len)
 	if (x->ssl == NULL)
 		return wire_put(x, data, len);
 	wire_forget_errors();
-	/* The output BIO takes everything, so SSL_write never asks to wait. */
+	/* The output BIO takes everything, so SSL_write never asks to wait.
+	 * That it could not send is known then; else it is SSL_write's own
+	 * failure. */
 	while (len > 0) {
 		int part = (int)MIN(len, (size_t)1 << 30);
 		int n = SSL_write(x->ssl, data, part);
 
 		if (n <= 0)
-			return wire_send_failed(x);
+			return x->mute ? IO_FAIL : wire_send_lost(x);
 		data = (const char *)data + n;
 		len -= (size_t)n;
 	}
