@@ -48,10 +48,11 @@ void scene_await_whole(struct end *c);
  */
 unsigned scene_series(void (*fn)(unsigned n), unsigned by, const char *what);
 /*
- * `by` of a series over allocations.  All of them take minutes; a step of a
- * prime, by default, picks some, others than before when a line of code was
- * added.  VIRT_STEP in the environment is another one.
+ * `by` of a series over allocations.  All of them take minutes; some of them,
+ * by default each of so many, are others than before when a line of code was
+ * added.  VIRT_STEP in the environment is the step of every series: with 1
+ * each allocation fails once.
  */
-unsigned scene_step(void);
+unsigned scene_step(unsigned usual);
 
 #endif

@@ -491,8 +491,8 @@ static void
 no_memory_at_any_allocation_of_a_retry(void **state)
 {
 	(void)state;
-	assert_true(
-	    scene_series(retry_fails_at, 5 * scene_step(), "allocation") > 500);
+	assert_true(scene_series(retry_fails_at, scene_step(65), "allocation") >
+		    500);
 }
 
 int

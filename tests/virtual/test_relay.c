@@ -795,7 +795,7 @@ static void
 no_memory_at_any_allocation(void **state)
 {
 	(void)state;
-	assert_true(scene_series(fails_plain, scene_step(), "allocation") >
+	assert_true(scene_series(fails_plain, scene_step(13), "allocation") >
 		    1000);
 }
 
@@ -803,7 +803,7 @@ static void
 no_memory_at_any_allocation_with_tls(void **state)
 {
 	(void)state;
-	assert_true(scene_series(fails_tls, scene_step(), "allocation, TLS") >
+	assert_true(scene_series(fails_tls, scene_step(13), "allocation, TLS") >
 		    1000);
 }
 

@@ -447,9 +447,9 @@ static void
 no_memory_at_any_allocation(void **state)
 {
 	(void)state;
-	assert_true(scene_series(fails_http, 5 * scene_step(), "allocation") >
+	assert_true(scene_series(fails_http, scene_step(65), "allocation") >
 		    1000);
-	assert_true(scene_series(fails_https, 5 * scene_step(),
+	assert_true(scene_series(fails_https, scene_step(65),
 				 "allocation, https") > 1000);
 }
 

@@ -501,7 +501,10 @@ fails(void)
 {
 	if (!is_process || !v.counting)
 		return false;
-	return ++v.allocs == v.fail_at;
+	if (++v.allocs != v.fail_at)
+		return false;
+	errno = ENOMEM;
+	return true;
 }
 
 void *

@@ -43,7 +43,7 @@ int relay_main(int argc, char **argv); /* main() of rms-relay.c, renamed */
 struct world world;
 
 static struct {
-	int master, keeper, cloud;
+	int master, keeper, agent, cloud; /* agent 0: there is none */
 	EVP_PKEY *key; /* of the listener, which the keeper has */
 	SSL_CTX *server, *client;
 	char *ca_pem, *other_pem, *cert_pem;
@@ -244,6 +244,9 @@ void
 world_token(void)
 {
 	pub_write(p.token, &world.token);
+	if (p.agent > 0)
+		VIRT_NEED(ipc_send_wait(p.agent, ROLE_CLOUD, ROLE_RELAY,
+					IPC_TOKEN_NEWS, 0, NULL, 0, -1) == 0);
 }
 
 static void
@@ -302,17 +305,18 @@ tell_ca(enum ipc_type type, enum world_ca which)
 	close(fd);
 }
 
-static void
-tell_keeper(void)
+/* The relay's channel to another process: our end of it. */
+static int
+tell_peer(enum role role)
 {
-	struct msg_peer m = {.role = ROLE_KEEPER, .slot = 0, .life = 1};
+	struct msg_peer m = {.role = role, .slot = 0, .life = 1};
 	size_t len = msg_peer_pack(&m, p.body, sizeof(p.body));
 	int fd[2];
 
 	VIRT_NEED(ipc_pair(fd) == 0 && len > 0);
 	tell(IPC_PEER, p.body, len, fd[1]);
 	close(fd[1]);
-	p.keeper = fd[0];
+	return fd[0];
 }
 
 static void
@@ -385,7 +389,7 @@ world_up(void)
 	tell_token();
 	tell_tickets();
 	tell_trail();
-	tell_keeper();
+	p.keeper = tell_peer(ROLE_KEEPER);
 	tell_set(true, CA_OURS, CA_OURS);
 	virt_start(relay_main, 2, argv);
 	world_run();
@@ -493,6 +497,27 @@ hear_keeper(void)
 	return true;
 }
 
+/* --- the cloud agent -------------------------------------------------------
+ */
+
+void
+world_agent(void)
+{
+	p.agent = tell_peer(ROLE_CLOUD);
+	world_run();
+}
+
+static bool
+hear_agent(void)
+{
+	struct ipc_msg m;
+
+	if (p.agent <= 0 || !hear(p.agent, ROLE_CLOUD, &m))
+		return false;
+	world.stale += m.type == IPC_TOKEN_STALE;
+	return true;
+}
+
 /* --- time ------------------------------------------------------------------
  */
 
@@ -506,6 +531,7 @@ world_run(void)
 		bool more = hear_master();
 
 		more |= hear_keeper();
+		more |= hear_agent();
 		if (!more)
 			return;
 	}

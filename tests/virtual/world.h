@@ -43,6 +43,7 @@ struct world {
 	unsigned steps, signs;	  /* AUTH_STEP and SIGN that came */
 	unsigned events[8];	  /* the last numbers of events, newest first */
 	unsigned ready, refused;  /* READY and REFUSED that came */
+	unsigned stale;		  /* TOKEN_STALE that came */
 	struct token_value token; /* for world_token() */
 };
 extern struct world world;
@@ -51,7 +52,9 @@ extern struct world world;
  * token, an address of the cloud. */
 void world_init(void);
 void world_up(void);
-/* The cloud agent publishes world.token, and says so. */
+/* The cloud agent comes; until then there is none. */
+void world_agent(void);
+/* It publishes world.token, and says so. */
 void world_token(void);
 /* It finds these addresses now, named by their last bytes (virt.h), those
  * from 0x60 on of IPv6.  Before world_up() or world_token(). */
