@@ -642,6 +642,31 @@ SCENARIO(refused_method_of_chunks)
 	VIRT_NEED(end_has(&c, "Connection: close\r\n") && c.eof, c.got);
 }
 
+/* Whoever asked in front of us may not see a body behind it, or think that
+ * what follows is a tunnel: not a byte of it is a request. */
+SCENARIO(connect_with_a_body)
+{
+	static const char *const framing[] = {"", "Content-Length: 38\r\n",
+					      "Transfer-Encoding: chunked\r\n"};
+
+	scene_up();
+	for (size_t i = 0; i < 3; i++) {
+		struct end c;
+
+		end_dial(&c, false);
+		end_send(&c, "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n");
+		end_send(&c, framing[i]);
+		end_send(&c, "\r\nGET /inner HTTP/1.1\r\n"
+			     "Host: inner.test\r\n\r\n");
+		end_await(&c, "HTTP/1.1 405 ");
+		end_take(&c);
+		VIRT_NEED(end_has(&c, "Connection: close\r\n") && c.eof, c.got);
+		VIRT_NEED(strstr(c.got + 1, "HTTP/1.1 ") == NULL, c.got);
+		end_close(&c);
+	}
+	VIRT_NEED(world_stat(STAT_requests) == 3 && virt_connected() == 0);
+}
+
 /* --- half-closed connections -----------------------------------------------
  */
 
@@ -844,6 +869,7 @@ main(void)
 	    cmocka_unit_test(refusal_of_chunks_that_wait_for_a_word),
 	    cmocka_unit_test(refusal_of_chunks_with_a_detail),
 	    cmocka_unit_test(refused_method_of_chunks),
+	    cmocka_unit_test(connect_with_a_body),
 	    cmocka_unit_test(client_that_has_said_all),
 	    cmocka_unit_test(client_that_goes_in_its_body),
 	    cmocka_unit_test(cloud_that_closes_between_requests),

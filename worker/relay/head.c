@@ -14,25 +14,6 @@
 #include "shm/base/log.h"
 #include "worker/relay/local.h"
 
-static bool
-client_is_soap(const struct http_req *r)
-{
-	static const char *const types[] = {"text/xml", "application/soap+xml"};
-
-	if (r->method != HTTP_POST)
-		return false;
-	if (r->soap_action.p != NULL)
-		return true;
-	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-		size_t n = strlen(types[i]);
-
-		if (r->content_type.len >= n &&
-		    slice_iis((struct slice){r->content_type.p, n}, types[i]))
-			return true;
-	}
-	return false;
-}
-
 static void
 client_on_head(struct client *c, size_t len)
 {
@@ -58,7 +39,7 @@ client_on_head(struct client *c, size_t len)
 	x->body_start = c->rpos + len;
 	x->held = true;
 	client_body_init(c);
-	x->soap = client_is_soap(&x->req);
+	x->soap = http_req_is_soap(&x->req);
 	str_cut(x->path, sizeof(x->path), x->req.target);
 	if (why != REASON_OK) {
 		client_refuse(c, why, NULL);
@@ -94,15 +75,10 @@ client_try_head(struct client *c)
 	if (have == 0)
 		return false;
 	if (c->state == CLIENT_IDLE) {
-		/* RFC 9112 2.2: one empty line before a request is ignored */
-		if (c->block[c->rpos] == '\r') {
-			if (have < 2)
-				return false;
-			if (c->block[c->rpos + 1] == '\n') {
-				c->rpos += 2;
-				have -= 2;
-			}
-		}
+		if (!http_empty_line(c->block + c->rpos, have, &len))
+			return false;
+		c->rpos += len;
+		have -= len;
 		c->t_head = clock_turn_ns();
 		c->scan = (struct http_scan){0};
 		client_enter(c, CLIENT_HEAD);

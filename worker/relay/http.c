@@ -115,6 +115,18 @@ http_is_token(struct slice s)
 	return s.len > 0 && http_all(s.p, s.len, C_TOKEN);
 }
 
+bool
+http_empty_line(const char *p, size_t len, size_t *len_r)
+{
+	*len_r = 0;
+	if (len == 0 || p[0] != '\r')
+		return true;
+	if (len == 1)
+		return false;
+	*len_r = p[1] == '\n' ? 2 : 0;
+	return true;
+}
+
 enum http_scan_result
 http_scan(struct http_scan *s, const char *p, size_t len, size_t *len_r)
 {
@@ -759,4 +771,23 @@ http_parse_reply(struct http_reply *r, const char *p, size_t len,
 	if (g.close || (r->minor == 0 && !g.keep_alive))
 		r->keep_alive = false;
 	return REASON_OK;
+}
+
+bool
+http_req_is_soap(const struct http_req *r)
+{
+	static const char *const types[] = {"text/xml", "application/soap+xml"};
+
+	if (r->method != HTTP_POST)
+		return false;
+	if (r->soap_action.p != NULL)
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		size_t n = strlen(types[i]);
+
+		if (r->content_type.len >= n &&
+		    slice_iis((struct slice){r->content_type.p, n}, types[i]))
+			return true;
+	}
+	return false;
 }

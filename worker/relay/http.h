@@ -34,6 +34,13 @@ struct http_field {
 };
 
 /*
+ * RFC 9112 2.2: one empty line before a request is ignored.  Of p[0..len), all
+ * that came so far, *len_r bytes are one: 0 or 2.  false: a CR is all that
+ * there is, and the next byte decides.
+ */
+MUST_USE bool http_empty_line(const char *p, size_t len, size_t *len_r);
+
+/*
  * Finds the end of a head in bytes that arrive piece by piece.  Zeroed at the
  * start of a head.
  */
@@ -104,6 +111,10 @@ struct http_limits {
  */
 MUST_USE enum reason http_parse_req(struct http_req *r, const char *p,
 				    size_t len, const struct http_limits *lim);
+
+/* Does its sender take a SOAP fault?  A POST with a SOAPAction or the media
+ * type of an envelope. */
+bool http_req_is_soap(const struct http_req *r);
 
 struct http_reply {
 	int minor;

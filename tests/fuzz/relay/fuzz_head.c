@@ -1,6 +1,7 @@
 /*
- * Any request head.  The first byte chooses where the scan is cut.  What is
- * accepted must be sound, and must mean the same when it is written anew.
+ * Any request head, with what may come before it.  The first byte chooses
+ * where the scan is cut.  What is accepted must be sound, and must mean the
+ * same when it is written anew.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,7 @@ check_same(const struct http_req *a, const struct http_req *b)
 	BUG_ON(!slice_eq(a->authorization, b->authorization));
 	BUG_ON(!slice_eq(a->soap_action, b->soap_action));
 	BUG_ON(!slice_eq(a->content_type, b->content_type));
+	BUG_ON(http_req_is_soap(a) != http_req_is_soap(b));
 	BUG_ON(a->nfields != b->nfields);
 	for (size_t i = 0; i < a->nfields; i++) {
 		BUG_ON(a->field[i].id != b->field[i].id);
@@ -174,15 +176,33 @@ scan(const char *p, size_t len, size_t cut, size_t *n_r)
 	return a;
 }
 
+/* As client.c does it: no more than one is skipped. */
+static size_t
+skip(const char *p, size_t len)
+{
+	size_t n = 9;
+
+	if (!http_empty_line(p, len, &n)) {
+		BUG_ON(len != 1 || p[0] != '\r' || n != 0);
+		return len;
+	}
+	BUG_ON(n != 0 && n != 2);
+	BUG_ON((n == 2) != (len >= 2 && memcmp(p, "\r\n", 2) == 0));
+	return n;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct http_req r;
 	const char *p = (const char *)data + 1;
-	size_t len;
+	size_t len, n;
 
 	if (size < 1)
 		return 0;
+	n = skip(p, size - 1);
+	p += n;
+	size -= n;
 	if (scan(p, size - 1, data[0] % size, &len) != HTTP_DONE)
 		return 0;
 	if (http_parse_req(&r, p, len, &lim) != REASON_OK)

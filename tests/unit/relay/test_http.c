@@ -17,7 +17,7 @@
 
 static struct http_req r;
 static struct http_limits lim;
-static char head[1 << 17]; /* what r's slices point into */
+static char head[1 << 18]; /* what r's slices point into */
 
 static int
 setup(void **state)
@@ -492,6 +492,51 @@ test_field_names(void **state)
 	is(r.field[1].value, "b:c");
 }
 
+/* CVE-2021-40346: a name whose length overflows what keeps it, so that a
+ * length or a coding shows behind it or vanishes. */
+static void
+test_name_longer_than_a_byte_counts(void **state)
+{
+	static const char *const names[] = {"Content-Length",
+					    "Transfer-Encoding", "Host"};
+	static const size_t more[] = {256, 512, 4096, 65536};
+	static char t[1 << 17], name[66000];
+	struct sbuf b;
+
+	(void)state;
+	lim.head_max = sizeof(t);
+	for (size_t i = 0; i < ARRAY_LEN(names) * ARRAY_LEN(more); i++) {
+		const char *is = names[i % ARRAY_LEN(names)];
+		size_t n = strlen(is) + more[i / ARRAY_LEN(names)];
+
+		memset(name, 'a', n);
+		memcpy(name, is, strlen(is));
+		name[n] = '\0';
+		sbuf_init(&b, t, sizeof(t));
+		sbuf_fmt(&b, "%s:\r\nContent-Length: 60\r\n", name);
+		accepted(with(t));
+		assert_int_equal(r.nfields, 3);
+		assert_int_equal(r.field[1].id, FIELD_OTHER);
+		assert_int_equal(r.field[1].name.len, n);
+		assert_int_equal(http_fate_req(&r.field[1]), FATE_DROP);
+		assert_int_equal(r.framing, HTTP_LENGTH);
+		assert_int_equal(r.length, 60);
+		/* as the only one it frames nothing */
+		sbuf_init(&b, t, sizeof(t));
+		sbuf_fmt(&b, "%s: 5\r\n", name);
+		accepted(with(t));
+		assert_int_equal(r.framing, HTTP_NO_BODY);
+		assert_false(r.has_length);
+		/* and what is behind it is seen */
+		sbuf_init(&b, t, sizeof(t));
+		sbuf_fmt(&b,
+			 "%s: x\r\nContent-Length: 5\r\n"
+			 "Transfer-Encoding: chunked\r\n",
+			 name);
+		refused(with(t), LENGTH_AND_TE);
+	}
+}
+
 /* One name in three fields, one of them in another case. */
 static void
 test_repeated_singletons(void **state)
@@ -589,6 +634,12 @@ test_targets(void **state)
 	}
 	/* right, but not for us; and each form with its own method only */
 	refused(parse("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"), METHOD);
+	refused(parse("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n"
+		      "Content-Length: 5\r\n\r\n"),
+		METHOD);
+	refused(parse("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n"
+		      "Transfer-Encoding: chunked\r\n\r\n"),
+		METHOD);
 	refused(parse("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), METHOD);
 	refused(parse("CONNECT h/ HTTP/1.1\r\nHost: h\r\n\r\n"), BAD_TARGET);
 	refused(parse("CONNECT /a HTTP/1.1\r\nHost: h\r\n\r\n"), BAD_TARGET);
@@ -614,6 +665,10 @@ test_absolute_form(void **state)
 	is(r.path, "/a");
 	refused(parse("GET http://g/a HTTP/1.1\r\nHost: h\r\n\r\n"), BAD_HOST);
 	refused(parse("GET http://h:80/a HTTP/1.1\r\nHost: h\r\n\r\n"),
+		BAD_HOST);
+	refused(parse("GET http://h,g/a HTTP/1.1\r\nHost: h,g\r\n\r\n"),
+		BAD_HOST);
+	refused(parse("GET http://h,g/a HTTP/1.1\r\nHost: h\r\n\r\n"),
 		BAD_HOST);
 	refused(parse("GET http://h@g/a HTTP/1.1\r\nHost: h@g\r\n\r\n"),
 		BAD_HOST);
@@ -836,6 +891,12 @@ test_fates(void **state)
 	assert_int_equal(fate("TE: trailers\r\n"), FATE_DROP);
 	assert_int_equal(fate("Upgrade: h2c\r\n"), FATE_DROP);
 	assert_int_equal(fate("Proxy-Authorization: x\r\n"), FATE_DROP);
+	assert_int_equal(fate("Proxy-Connection: close\r\n"), FATE_DROP);
+	assert_int_equal(fate("Proxy: http://p/\r\n"), FATE_DROP);
+	assert_int_equal(fate("X-Forwarded-Host: x\r\n"), FATE_DROP);
+	assert_int_equal(fate("X-Forwarded-Proto: x\r\n"), FATE_DROP);
+	assert_int_equal(fate("X-Original-URL: /x\r\n"), FATE_DROP);
+	assert_int_equal(fate("X-HTTP-Method-Override: PUT\r\n"), FATE_DROP);
 	assert_int_equal(fate("X-RMS-Request-Id: x\r\n"), FATE_DROP);
 	assert_int_equal(fate("Cookie: x\r\n"), FATE_DROP);
 	assert_int_equal(fate("X-Whatever: x\r\n"), FATE_DROP);
@@ -950,6 +1011,51 @@ test_scan_finds_the_end(void **state)
 	assert_int_equal(n, 27);
 }
 
+/* RFC 9112 2.2 */
+static void
+test_empty_line(void **state)
+{
+	static const struct {
+		const char *text;
+		bool known;
+		size_t len;
+	} t[] = {
+	    {"", true, 0},	 {"\r", false, 0},   {"\r\n", true, 2},
+	    {"\r\r\n", true, 0}, {"\n", true, 0},    {"\r\n\r\nG", true, 2},
+	    {"GET", true, 0},	 {" \r\n", true, 0},
+	};
+	size_t n;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+		n = 9;
+		assert_int_equal(
+		    http_empty_line(t[i].text, strlen(t[i].text), &n),
+		    t[i].known);
+		assert_int_equal(n, t[i].len);
+	}
+}
+
+static void
+test_is_soap(void **state)
+{
+	(void)state;
+	accepted(with("SOAPAction:\r\n"));
+	assert_true(http_req_is_soap(&r));
+	accepted(with("Content-Type: Text/XML; charset=utf-8\r\n"));
+	assert_true(http_req_is_soap(&r));
+	accepted(with("Content-Type: application/soap+xml\r\n"));
+	assert_true(http_req_is_soap(&r));
+	accepted(with("Content-Type: text/xm\r\n"));
+	assert_false(http_req_is_soap(&r));
+	accepted(with("Content-Type: text/plain\r\n"));
+	assert_false(http_req_is_soap(&r));
+	accepted(with(""));
+	assert_false(http_req_is_soap(&r));
+	accepted(parse("GET / HTTP/1.1\r\nHost: h\r\nSOAPAction: x\r\n\r\n"));
+	assert_false(http_req_is_soap(&r));
+}
+
 static void
 test_is_token(void **state)
 {
@@ -994,6 +1100,7 @@ main(void)
 	    T(obs_fold),
 	    T(field_names),
 	    T(repeated_singletons),
+	    T(name_longer_than_a_byte_counts),
 	    T(request_lines),
 	    T(versions),
 	    T(targets),
@@ -1007,6 +1114,8 @@ main(void)
 	    T(fates),
 	    T(named_in_connection),
 	    T(expect),
+	    T(empty_line),
+	    T(is_soap),
 	    T(scan_every_split),
 	    T(scan_finds_the_end),
 	    T(is_token),

@@ -207,6 +207,41 @@ test_lines(void **state)
 	refused(parse_n("HTTP/1.1 200 OK\r\nA: \0\r\n\r\n", 25));
 }
 
+/* CVE-2021-40346, the other way: a name whose length overflows hides or makes
+ * up the framing of a reply. */
+static void
+test_name_longer_than_a_byte_counts(void **state)
+{
+	static const char *const names[] = {"Content-Length",
+					    "Transfer-Encoding"};
+	char t[4096], name[1024];
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		const char *is = names[i % 2];
+		size_t n = strlen(is) + (i < 2 ? 256 : 512);
+
+		memset(name, 'a', n);
+		memcpy(name, is, strlen(is));
+		name[n] = '\0';
+		snprintf(t, sizeof(t), "%s:\r\nContent-Length: 60\r\n", name);
+		accepted(with(200, t));
+		assert_int_equal(r.nfields, 2);
+		assert_int_equal(r.field[0].id, FIELD_OTHER);
+		assert_int_equal(r.field[0].name.len, n);
+		assert_int_equal(r.framing, HTTP_LENGTH);
+		assert_int_equal(r.length, 60);
+		snprintf(t, sizeof(t), "%s: 5\r\n", name);
+		accepted(with(200, t));
+		assert_int_equal(r.framing, HTTP_CLOSE);
+		snprintf(t, sizeof(t),
+			 "%s: x\r\nContent-Length: 5\r\n"
+			 "Transfer-Encoding: chunked\r\n",
+			 name);
+		refused(with(200, t));
+	}
+}
+
 static void
 test_fields_bound(void **state)
 {
@@ -303,10 +338,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(good),	      T(status_lines),	       T(framing),
-	    T(length_and_te), T(length_bad),	       T(te_bad),
-	    T(lines),	      T(fields_bound),	       T(persistence),
-	    T(bodiless),      T(bodiless_with_a_body), T(fates),
+	    T(good),	     T(status_lines),
+	    T(framing),	     T(length_and_te),
+	    T(length_bad),   T(te_bad),
+	    T(lines),	     T(name_longer_than_a_byte_counts),
+	    T(fields_bound), T(persistence),
+	    T(bodiless),     T(bodiless_with_a_body),
+	    T(fates),
 	};
 
 	return cmocka_run_group_tests_name("http_reply", tests, NULL, NULL);
