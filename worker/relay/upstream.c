@@ -604,11 +604,15 @@ upstream_hurry(struct relay *w)
 void
 upstream_sweep(struct relay *w, bool all)
 {
+	size_t max = all ? 0 : (size_t)w->c->conf.cloud_pool_max, kept = 0;
 	struct upstream *u, *next;
 
+	/* the newest are in front */
 	for (u = w->idle; u != NULL; u = next) {
 		next = u->next;
-		if (all || upstream_is_stale(u))
+		if (kept == max || upstream_is_stale(u))
 			upstream_end(u);
+		else
+			kept++;
 	}
 }
