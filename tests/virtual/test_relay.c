@@ -282,6 +282,37 @@ SCENARIO(client_that_does_not_take_why_we_close)
 	world_expect_at((uint64_t)world.conf.write_timeout_ms, is_gone, NULL);
 }
 
+/* reasons.def: later, and no 503. */
+SCENARIO(token_that_is_refused)
+{
+	struct end c, cloud;
+
+	scene_up();
+	end_dial(&c, false);
+	scene_ask(&c);
+	cloud_serve(&cloud);
+	end_send(&cloud, "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n");
+	end_await(&c, "HTTP/1.1 502 ");
+	end_take(&c);
+	VIRT_NEED(end_has(&c, "CLOUD_UNAUTHORIZED") &&
+		      end_has(&c, "\r\nRetry-After: "),
+		  c.got);
+}
+
+/* Not for one that may try again at once, or never. */
+SCENARIO(cloud_that_speaks_no_http)
+{
+	struct end c, cloud;
+
+	scene_up();
+	end_dial(&c, false);
+	scene_ask(&c);
+	cloud_serve(&cloud);
+	end_send(&cloud, "220 mail.test ESMTP\r\n\r\n");
+	end_await(&c, "HTTP/1.1 502 ");
+	VIRT_NEED(!end_has(&c, "Retry-After"), c.got);
+}
+
 /* --- several at a time ------------------------------------------------------
  */
 
@@ -854,6 +885,8 @@ main(void)
 	    cmocka_unit_test(client_that_takes_no_reply_of_ours),
 	    cmocka_unit_test(client_that_takes_our_reply_late),
 	    cmocka_unit_test(client_that_does_not_take_why_we_close),
+	    cmocka_unit_test(token_that_is_refused),
+	    cmocka_unit_test(cloud_that_speaks_no_http),
 	    cmocka_unit_test(each_request_has_a_trace_of_its_own),
 	    cmocka_unit_test(
 		refusal_after_the_queue_of_a_client_that_still_writes),

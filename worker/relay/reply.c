@@ -72,9 +72,10 @@ reply_allow(const struct http_req *r)
 		   : "GET, HEAD";
 }
 
+/* later: with Retry-After. */
 static void
-reply_head(struct sbuf *b, struct client *c, int status, const char *type,
-	   size_t len, bool keep)
+reply_head(struct sbuf *b, struct client *c, int status, bool later,
+	   const char *type, size_t len, bool keep)
 {
 	struct exchange *x = c->x;
 
@@ -88,7 +89,7 @@ reply_head(struct sbuf *b, struct client *c, int status, const char *type,
 	else if (x->req.minor == 0)
 		sbuf_str(b, "Connection: keep-alive\r\n");
 	auth_put_fields(c, status == 401, b);
-	if (status == 503 || status == 429)
+	if (later)
 		sbuf_fmt(b, "Retry-After: %u\r\n",
 			 x->retry_after_s > 0 ? (unsigned)x->retry_after_s
 					      : REPLY_RETRY_AFTER_S);
@@ -99,8 +100,8 @@ reply_head(struct sbuf *b, struct client *c, int status, const char *type,
 }
 
 static void
-reply_send(struct client *c, int status, const char *type, struct slice body,
-	   bool keep)
+reply_send(struct client *c, int status, bool later, const char *type,
+	   struct slice body, bool keep)
 {
 	struct exchange *x = c->x;
 	struct sbuf b;
@@ -108,7 +109,7 @@ reply_send(struct client *c, int status, const char *type, struct slice body,
 	x->status = status;
 	x->reply_started = true;
 	sbuf_init(&b, c->w->scratch, RELAY_SCRATCH);
-	reply_head(&b, c, status, type, body.len, keep);
+	reply_head(&b, c, status, later, type, body.len, keep);
 	if (x->req.method != HTTP_HEAD) {
 		sbuf_slice(&b, body);
 		x->bytes_out += body.len;
@@ -131,7 +132,7 @@ reply_refuse(struct client *c, enum reason why, const char *detail, bool keep)
 		reply_fault(&b, c->x, row, detail);
 	else
 		reply_text(&b, c->x, row, detail);
-	reply_send(c, row->status,
+	reply_send(c, row->status, strcmp(row->retry, "later") == 0,
 		   c->x->soap ? "text/xml; charset=utf-8"
 			      : "text/plain; charset=utf-8",
 		   (struct slice){b.p, b.len}, keep);
@@ -140,5 +141,5 @@ reply_refuse(struct client *c, enum reason why, const char *detail, bool keep)
 void
 reply_local(struct client *c, const char *type, struct slice body, bool keep)
 {
-	reply_send(c, 200, type, body, keep);
+	reply_send(c, 200, false, type, body, keep);
 }

@@ -48,9 +48,44 @@ test_each_reason_has_its_status(void **state)
 		if (n != (row->status != 0))
 			fail_msg("%s: %d is not in statuses.def", row->name,
 				 row->status);
-		/* what Retry-After is sent with, has to be worth it */
+		/* these are sent with Retry-After, by what they mean */
 		if (row->status == 503 || row->status == 429)
 			assert_string_equal(row->retry, "later");
+	}
+}
+
+/* The advice of a status is for all of its reasons. */
+static void
+test_advice_fits_each_reason(void **state)
+{
+	static const struct {
+		int code;
+		const char *advice;
+	} row[] = {
+#define STATUS(code, phrase, advice) {code, advice},
+#include "worker/relay/statuses.def"
+#undef STATUS
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		bool no = false, later = false, again;
+
+		for (int r = 0; r < REASON_MAX; r++) {
+			const struct reason_row *why =
+			    reason_row((enum reason)r);
+
+			if (why->status != row[i].code)
+				continue;
+			no |= strcmp(why->retry, "no") == 0;
+			later |= strcmp(why->retry, "later") == 0;
+		}
+		again = strstr(row[i].advice, "try again") != NULL;
+		if (no && again &&
+		    strstr(row[i].advice, "where the reason says no") == NULL)
+			fail_msg("%d: not always", row[i].code);
+		if (later != (strstr(row[i].advice, "Retry-After") != NULL))
+			fail_msg("%d: Retry-After", row[i].code);
 	}
 }
 
@@ -76,6 +111,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_each_reason_has_its_status),
+	    cmocka_unit_test(test_advice_fits_each_reason),
 	    cmocka_unit_test(test_each_status_has_a_reason),
 	};
 
