@@ -648,6 +648,8 @@ test_targets(void **state)
 	accepted(parse("GET //a?b?c=/d HTTP/1.1\r\nHost: h\r\n\r\n"));
 	is(r.path, "//a");
 	is(r.query, "b?c=/d");
+	accepted(parse("GET /a?%zz HTTP/1.1\r\nHost: h\r\n\r\n"));
+	is(r.query, "%zz"); /* it goes nowhere (PARSER.md) */
 	accepted(parse("GET /? HTTP/1.1\r\nHost: h\r\n\r\n"));
 	is(r.path, "/");
 	is(r.query, "");
@@ -716,6 +718,7 @@ test_host_form(void **state)
 	    "a_b",
 	    "h.",
 	    "[::ffff:10.0.0.1]:80",
+	    "[:::::::::]", /* it is not read (PARSER.md) */
 	    "h:",
 	    "H-1:0443",
 	};
