@@ -183,15 +183,27 @@ tell_stats(void)
 static void
 tell_table(void)
 {
-	struct table_in in = {.id = 1,
-			      .kind = SUBJECT_PRINCIPAL,
-			      .key = slice_of(world.principal),
-			      .role = SERVER_EXCHANGE,
-			      .name = SLICE_LIT("the server")};
+	struct table_in in[] = {
+	    {.id = 1,
+	     .kind = SUBJECT_PRINCIPAL,
+	     .key = slice_of(world.principal),
+	     .role = SERVER_EXCHANGE,
+	     .name = SLICE_LIT("the server")},
+	    {.id = 2,
+	     .kind = SUBJECT_PRINCIPAL,
+	     .key = SLICE_LIT(CRAWLER),
+	     .role = SERVER_SHAREPOINT,
+	     .name = SLICE_LIT("one that crawls")},
+	    {.id = 3,
+	     .kind = SUBJECT_PRINCIPAL,
+	     .key = SLICE_LIT(CRAWLER_2),
+	     .role = SERVER_SHAREPOINT,
+	     .name = SLICE_LIT("another one")},
+	};
 
 	if (!world.listed)
-		in.key = SLICE_LIT("somebody@ELSE.TEST");
-	tell_segment(SEGMENT_TABLE, table_build(&in, 1, 1));
+		in[0].key = SLICE_LIT("somebody@ELSE.TEST");
+	tell_segment(SEGMENT_TABLE, table_build(in, ARRAY_LEN(in), 1));
 }
 
 void
@@ -364,6 +376,7 @@ world_init(void)
 				   sizeof(err)) == 0);
 	snprintf(world.conf.log_level.s, sizeof(world.conf.log_level.s), "err");
 	world.conf.role_credential[SERVER_EXCHANGE] = 1;
+	world.conf.role_credential[SERVER_SHAREPOINT] = 1;
 	snprintf(world.principal, sizeof(world.principal), "EXCH01$@LAB.TEST");
 	world.listed = true;
 	token_init(&world.token);

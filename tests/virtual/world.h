@@ -36,8 +36,8 @@ enum keeper_mode {
 
 struct world {
 	struct conf conf; /* to be changed before world_up() */
-	char principal[IDENTITY_PRINCIPAL_MAX];
-	bool listed; /* it is in the table */
+	char principal[IDENTITY_PRINCIPAL_MAX]; /* of who asks from now on */
+	bool listed; /* it is in the table, when the relay is started */
 	enum keeper_mode keeper;
 	struct stats_row *row;	  /* the relay's counters */
 	unsigned steps, signs;	  /* AUTH_STEP and SIGN that came */
@@ -48,8 +48,12 @@ struct world {
 };
 extern struct world world;
 
-/* Defaults: a plain listener 0 and a TLS listener 1, one exchange server, a
- * token, an address of the cloud. */
+/* Who is listed as SharePoint, besides world.principal as Exchange. */
+#define CRAWLER	  "SP01$@LAB.TEST"
+#define CRAWLER_2 "SP02$@LAB.TEST"
+
+/* Defaults: a plain listener 0 and a TLS listener 1, one exchange server and
+ * two of SharePoint, a token, an address of the cloud. */
 void world_init(void);
 void world_up(void);
 /* The cloud agent comes; until then there is none. */

@@ -26,7 +26,6 @@ struct admit {
 	struct relay *w;
 	struct meters sources, accounts;
 	struct admit_list ready[READY_MAX];
-	size_t waiting; /* ACCOUNT and READY */
 	size_t running;
 	size_t others; /* of them, all but Exchange's */
 	struct loop_cell cell;
@@ -59,6 +58,7 @@ list_push(struct admit_list *l, struct client *c)
 	else
 		l->first = c;
 	l->last = c;
+	l->n++;
 }
 
 static void
@@ -72,6 +72,7 @@ list_remove(struct admit_list *l, struct client *c)
 		c->wait_next->wait_prev = c->wait_prev;
 	else
 		l->last = c->wait_prev;
+	l->n--;
 	c->wait_next = c->wait_prev = NULL;
 }
 
@@ -169,20 +170,23 @@ admit_account(struct client *c)
 
 /* ---- requests ------------------------------------------------------------ */
 
+/* How many of max others than Exchange may have. */
 static size_t
-admit_others_max(const struct relay *w)
+admit_others_max(int64_t max)
 {
-	size_t max = (size_t)w->c->conf.cloud_requests_max;
+	size_t all = (size_t)max;
 
-	return max - max / 8;
+	return all < 2 ? all : all - MAX(all / 8, (size_t)1);
 }
 
 static bool
 admit_has_room(const struct admit *a, int ready)
 {
-	if (a->running >= (size_t)a->w->c->conf.cloud_requests_max)
+	int64_t max = a->w->c->conf.cloud_requests_max;
+
+	if (a->running >= (size_t)max)
 		return false;
-	return ready == READY_EXCHANGE || a->others < admit_others_max(a->w);
+	return ready == READY_EXCHANGE || a->others < admit_others_max(max);
 }
 
 static int
@@ -211,7 +215,6 @@ admit_next(struct admit *a)
 		if (c == NULL || !admit_has_room(a, i))
 			continue;
 		list_remove(&a->ready[i], c);
-		a->waiting--;
 		stat_sub(a->w->row, STAT_queue_length, 1);
 		return c;
 	}
@@ -268,17 +271,36 @@ admit_refuse(struct client *c, enum reason why)
 	return false;
 }
 
+/* May one more of this queue wait?  Of others than Exchange those count that
+ * may: some can be there beyond that, from ACCOUNT. */
+static bool
+admit_has_queue(const struct admit *a, int ready)
+{
+	int64_t max = a->w->c->conf.queue_max;
+	size_t others_max = admit_others_max(max);
+	size_t others = MIN(a->ready[READY_OTHERS].n, others_max);
+
+	if (a->ready[READY_EXCHANGE].n + others >= (size_t)max)
+		return false;
+	return ready == READY_EXCHANGE || others < others_max;
+}
+
+static bool
+admit_may_wait(const struct client *c, bool account_has_room)
+{
+	if (account_has_room)
+		return admit_has_queue(c->w->admit, admit_ready_of(c));
+	return c->x->meter->waits.n < (size_t)c->w->c->conf.queue_max;
+}
+
 /* It waits. */
 static bool
 admit_wait(struct client *c, bool account_has_room)
 {
-	struct admit *a = c->w->admit;
-
-	if (a->waiting >= (size_t)c->w->c->conf.queue_max) {
+	if (!admit_may_wait(c, account_has_room)) {
 		stat_add(c->w->row, STAT_queue_refused, 1);
 		return admit_refuse(c, REASON_QUEUE_FULL);
 	}
-	a->waiting++;
 	stat_add(c->w->row, STAT_queue_length, 1);
 	stat_add(c->w->row, STAT_queued, 1);
 	if (account_has_room) {
@@ -370,7 +392,6 @@ admit_leave(struct client *c)
 				? &m->waits
 				: &a->ready[admit_ready_of(c)],
 			    c);
-		a->waiting--;
 		stat_sub(c->w->row, STAT_queue_length, 1);
 	}
 	if (place != PLACE_ACCOUNT)

@@ -9,11 +9,15 @@
  *	READY	 waits: the relay has cloud_requests_max others
  *	RUNNING	 on its way to the cloud and back
  *
- * READY has two queues, Exchange's before all others; and others may have
- * seven eighths of the places, so that one is free for mail even while every
- * request of a crawl takes long.  Of one account only account_requests_max
- * are ever READY or RUNNING, so an account cannot fill the queue with what
- * could not run anyway.
+ * READY has two queues, Exchange's before all others.  Others may have seven
+ * eighths of the places to run in, and of the room to wait in (queue_max), but
+ * one less than all at the most, where there are two or more; so mail runs and
+ * waits even while a crawl has all that it may, however long that takes.
+ *
+ * Of one account only account_requests_max are ever READY or RUNNING.  What
+ * waits in ACCOUNT takes no room from READY: each account may have queue_max
+ * there, and connections_max bounds them all.  When its time comes it gets
+ * READY also when that is full: it was let in to wait.
  */
 #ifndef RMS_ADMIT_H
 #define RMS_ADMIT_H

@@ -22,6 +22,7 @@ struct client;
 /* Clients in the order in which they came (admit.c). */
 struct admit_list {
 	struct client *first, *last;
+	size_t n;
 };
 
 struct meter {
