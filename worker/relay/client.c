@@ -14,7 +14,6 @@
 
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
-#include "worker/relay/patience.h"
 #include "worker/relay/reply.h"
 #include "worker/relay/tell.h"
 #include "worker/relay/upstream.h"
@@ -60,12 +59,34 @@ client_state_ms(const struct client *c, enum client_state s)
 }
 
 void
+client_set_patience(struct client *c, struct patience p)
+{
+	p.total_ms = (uint64_t)c->w->c->conf.request_timeout_ms;
+	p.age_ms = (clock_turn_ns() - c->t_head) / NS_PER_MS;
+	loop_timer_set(c->timer, patience_ms(&p, &c->total));
+}
+
+/* Is there a request that has to end in time?  In CLIENT_RELAY, too; but there
+ * the timer is set later. */
+static bool
+client_is_of_request(enum client_state s)
+{
+	return s == CLIENT_HEAD || s == CLIENT_AUTH || s == CLIENT_QUEUE ||
+	       s == CLIENT_CONNECT || s == CLIENT_TOKEN;
+}
+
+void
 client_enter(struct client *c, enum client_state s)
 {
+	uint64_t ms = client_state_ms(c, s);
+
 	BUG_ON(c->state == CLIENT_CLOSED);
 	c->state = s;
-	c->owes = false;
-	loop_timer_set(c->timer, client_state_ms(c, s));
+	c->owes = c->total = false;
+	if (client_is_of_request(s))
+		client_set_patience(c, (struct patience){.pause_ms = ms});
+	else
+		loop_timer_set(c->timer, ms);
 	if (s == CLIENT_IDLE && c->wpos == c->rpos)
 		client_block_drop(c);
 }
@@ -144,7 +165,7 @@ client_owe(struct client *c)
 	c->owes = true;
 	if (p.rate > 0)
 		p.pause_ms += p.bytes * 1000 / p.rate;
-	loop_timer_set(c->timer, patience_ms(&p));
+	loop_timer_set(c->timer, patience_ms(&p, NULL));
 }
 
 static void
@@ -212,27 +233,28 @@ client_finish(struct client *c, enum reason why)
 
 /* Refusals after which the framing of the connection is not in doubt. */
 static const bool client_keeps[REASON_MAX] = {
-    [REASON_AUTH_REQUIRED] = true,   [REASON_AUTH_CONTINUE] = true,
-    [REASON_AUTH_FAILED] = true,     [REASON_AUTH_BUSY] = true,
-    [REASON_AUTH_DOWN] = true,	     [REASON_AUTH_TIMEOUT] = true,
-    [REASON_AUTH_DENIED] = true,     [REASON_AUTH_EXPIRED] = true,
-    [REASON_TABLE_EMPTY] = true,     [REASON_NO_TABLE] = true,
-    [REASON_NO_TENANT] = true,	     [REASON_NO_CREDENTIAL] = true,
-    [REASON_NO_TOKEN] = true,	     [REASON_NO_ADDRESS] = true,
-    [REASON_NOT_FOUND] = true,	     [REASON_METHOD] = true,
-    [REASON_PROXY_CONNECT] = true,   [REASON_PROXY_CONNECT_SLOW] = true,
-    [REASON_PROXY_TLS] = true,	     [REASON_PROXY_CERT] = true,
-    [REASON_PROXY_AUTH] = true,	     [REASON_PROXY_REFUSED] = true,
-    [REASON_PROXY_BAD_REPLY] = true, [REASON_PROXY_CLOSED] = true,
-    [REASON_PROXY_SLOW] = true,	     [REASON_CLOUD_INSPECTED] = true,
-    [REASON_CLOUD_CONNECT] = true,   [REASON_CLOUD_CONNECT_SLOW] = true,
-    [REASON_CLOUD_TLS] = true,	     [REASON_CLOUD_CERT] = true,
-    [REASON_CLOUD_IO] = true,	     [REASON_CLOUD_CLOSED] = true,
-    [REASON_CLOUD_SLOW] = true,	     [REASON_CLOUD_SLOW_BODY] = true,
-    [REASON_CLOUD_BAD_REPLY] = true, [REASON_CLOUD_UNAUTHORIZED] = true,
-    [REASON_CLOUD_WAIT] = true,	     [REASON_CLOUD_DOWN] = true,
-    [REASON_ACCOUNT_RATE] = true,    [REASON_QUEUE_FULL] = true,
-    [REASON_QUEUE_TIMEOUT] = true,
+    [REASON_AUTH_REQUIRED] = true,	[REASON_AUTH_CONTINUE] = true,
+    [REASON_AUTH_FAILED] = true,	[REASON_AUTH_BUSY] = true,
+    [REASON_AUTH_DOWN] = true,		[REASON_AUTH_TIMEOUT] = true,
+    [REASON_AUTH_DENIED] = true,	[REASON_AUTH_EXPIRED] = true,
+    [REASON_TABLE_EMPTY] = true,	[REASON_NO_TABLE] = true,
+    [REASON_NO_TENANT] = true,		[REASON_NO_CREDENTIAL] = true,
+    [REASON_NO_TOKEN] = true,		[REASON_NO_ADDRESS] = true,
+    [REASON_NOT_FOUND] = true,		[REASON_METHOD] = true,
+    [REASON_PROXY_CONNECT] = true,	[REASON_PROXY_CONNECT_SLOW] = true,
+    [REASON_PROXY_TLS] = true,		[REASON_PROXY_CERT] = true,
+    [REASON_PROXY_AUTH] = true,		[REASON_PROXY_REFUSED] = true,
+    [REASON_PROXY_BAD_REPLY] = true,	[REASON_PROXY_CLOSED] = true,
+    [REASON_PROXY_SLOW] = true,		[REASON_CLOUD_INSPECTED] = true,
+    [REASON_CLOUD_CONNECT] = true,	[REASON_CLOUD_CONNECT_SLOW] = true,
+    [REASON_CLOUD_TLS] = true,		[REASON_CLOUD_CERT] = true,
+    [REASON_CLOUD_IO] = true,		[REASON_CLOUD_CLOSED] = true,
+    [REASON_CLOUD_SLOW] = true,		[REASON_CLOUD_SLOW_BODY] = true,
+    [REASON_TIME_OVER_CONNECT] = true,	[REASON_TIME_OVER_REPLY] = true,
+    [REASON_TIME_OVER_CLOUD] = true,	[REASON_CLOUD_BAD_REPLY] = true,
+    [REASON_CLOUD_UNAUTHORIZED] = true, [REASON_CLOUD_WAIT] = true,
+    [REASON_CLOUD_DOWN] = true,		[REASON_ACCOUNT_RATE] = true,
+    [REASON_QUEUE_FULL] = true,		[REASON_QUEUE_TIMEOUT] = true,
 };
 
 /* May the connection go on after a refusal?  Not when the framing is in
@@ -502,9 +524,7 @@ client_on_timer(void *arg)
 		client_end(c, REASON_OK);
 		break;
 	case CLIENT_CONNECT:
-		health_failed(c, REASON_CLOUD_CONNECT_SLOW, NULL);
-		client_refuse(c, REASON_CLOUD_CONNECT_SLOW,
-			      "no address answered in time");
+		forward_on_connect_timeout(c);
 		break;
 	case CLIENT_CLOSED:
 		break;

@@ -19,6 +19,11 @@
  *		 where x->late says so, the reply, else it is sent before
  *	LINGER	 own bytes sent, half closed	the peer's end, or 2 s
  *	CLOSED	 freed at the end of the turn
+ *
+ * From HEAD to RELAY the request as a whole has request_timeout_ms, too, from
+ * its first byte.  Whatever is waited for when that is over is what the end
+ * names; who had less than half of the time is not blamed for it, and it is
+ * no failure of the cloud's (health.h).
  */
 #ifndef RMS_CLIENT_H
 #define RMS_CLIENT_H
@@ -31,6 +36,7 @@
 #include "worker/relay/http.h"
 #include "worker/relay/meter.h"
 #include "worker/relay/operation.h"
+#include "worker/relay/patience.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/service.h"
 #include "worker/relay/trace.h"
@@ -204,7 +210,8 @@ struct client {
 	uint64_t discard;	  /* bytes that may still be thrown away */
 	uint64_t t_head;	  /* first byte of the present head */
 	bool eof;
-	bool owes; /* output waits to be taken, and the timer is for that */
+	bool owes;  /* output waits to be taken, and the timer is for that */
+	bool total; /* the timer is for the end of request_timeout_ms */
 };
 
 /* Frees what is kept for the next exchanges. */
@@ -214,6 +221,9 @@ void client_accept(struct listener *l);
 
 /* The only state transition: also sets the timer of the state. */
 void client_enter(struct client *c, enum client_state s);
+/* The timer of a request, by p and what is left of it as a whole, which need
+ * not be in p. */
+void client_set_patience(struct client *c, struct patience p);
 /* Looks at everything that can go on now. */
 void client_run(struct client *c);
 /* Ends the connection (and the request on it, with the same reason). */
@@ -288,6 +298,8 @@ void forward_pump(struct client *c);
 void forward_on_ready(struct client *c, struct upstream *u);
 /* The time of CLIENT_RELAY is over: says who was waited for. */
 void forward_on_timeout(struct client *c);
+/* The same of CLIENT_CONNECT. */
+void forward_on_connect_timeout(struct client *c);
 void forward_on_failed(struct client *c, enum reason why, const char *detail);
 /* News in the token segment: requests that wait for a token go on. */
 void forward_on_token(struct relay *w);

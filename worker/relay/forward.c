@@ -14,7 +14,6 @@
 #include "worker/relay/answer.h"
 #include "worker/relay/client.h"
 #include "worker/relay/out.h"
-#include "worker/relay/patience.h"
 #include "worker/relay/upstream.h"
 
 #define FORWARD_FILLS 8 /* blocks read in one handler: fairness */
@@ -47,6 +46,25 @@ forward_credential(struct client *c, const struct relay_cred **cred_r)
 	}
 	*cred_r = cred;
 	return REASON_OK;
+}
+
+/* Something else is waited for from now on. */
+static void
+forward_waits_for(struct exchange *x, enum exchange_wait wait, uint64_t now)
+{
+	if (wait == x->wait)
+		return;
+	x->waited[x->wait] += now - x->wait_since;
+	x->wait = wait;
+	x->wait_since = now;
+}
+
+/* Once more, with what is held of the request. */
+static void
+forward_again(struct client *c)
+{
+	forward_waits_for(c->x, WAIT_NOTHING, clock_turn_ns());
+	client_body_rewind(c);
 }
 
 static void
@@ -171,7 +189,7 @@ forward_on_ready(struct client *c, struct upstream *u)
 
 	x->up = u;
 	x->reused = u->reused;
-	x->wait = WAIT_NOTHING; /* the timer is the state's, not ours yet */
+	BUG_ON(x->wait != WAIT_NOTHING); /* the timer is the state's */
 	x->wait_since = clock_turn_ns();
 	x->connect_ns += clock_turn_ns() - x->t_connect;
 	str_cut(x->upstream_addr, sizeof(x->upstream_addr),
@@ -335,7 +353,7 @@ forward_up_lost(struct client *c, enum reason why, const char *detail)
 		/* MS-RMPR servers keep no state between requests: safe */
 		x->retries++;
 		stat_add(c->w->row, STAT_up_retries, 1);
-		client_body_rewind(c);
+		forward_again(c);
 		forward_connect(c, true);
 		return;
 	}
@@ -451,22 +469,23 @@ forward_patience(const struct client *c, enum exchange_wait wait)
 	    .pause_ms = (uint64_t)pause,
 	    .rate = (uint64_t)rate,
 	    .bytes = bytes,
-	    .total_ms = (uint64_t)conf->request_timeout_ms,
 	};
 }
 
-/* What is waited for, and in *at_r how far that has come. */
+/* What is waited for, and in *at_r how far that has come.  What waits to be
+ * taken may be as long as it was although some of it went: with more read
+ * since; so what went counts. */
 static enum exchange_wait
 forward_wait(const struct client *c, uint64_t *at_r)
 {
 	const struct exchange *x = c->x;
 
 	if (wire_blocked(&c->wire)) {
-		*at_r = c->wire.pend_len;
+		*at_r = x->bytes_out - c->wire.pend_len;
 		return WAIT_CLIENT_TAKES;
 	}
 	if (wire_blocked(&x->up->wire)) {
-		*at_r = x->up->wire.pend_len;
+		*at_r = x->bytes_in - x->up->wire.pend_len;
 		return WAIT_CLOUD_TAKES;
 	}
 	if (!x->body_done && !x->up->wire.mute) {
@@ -493,40 +512,82 @@ forward_set_timer(struct client *c)
 	if (wait == x->wait && at == x->wait_at)
 		return;
 	now = clock_turn_ns();
-	if (wait != x->wait) {
-		x->waited[x->wait] += now - x->wait_since;
-		x->wait_since = now;
-	}
-	x->wait = wait;
+	forward_waits_for(x, wait, now);
 	x->wait_at = at;
 	p = forward_patience(c, wait);
 	p.spent_ms = (x->waited[wait] + now - x->wait_since) / NS_PER_MS;
-	p.age_ms = (now - x->t_start) / NS_PER_MS;
-	loop_timer_set(c->timer, patience_ms(&p));
+	client_set_patience(c, p);
+}
+
+static bool
+forward_is_for_cloud(enum exchange_wait wait)
+{
+	return wait == WAIT_CLOUD_TAKES || wait == WAIT_REPLY ||
+	       wait == WAIT_REPLY_BODY;
+}
+
+/*
+ * Did the cloud and the way to it have long enough to be blamed?  Yes when one
+ * of their own times is over.  When it is the request's as a whole, they may
+ * have had only what others left of it: half of it they should have had.
+ */
+static bool
+forward_cloud_had_time(const struct client *c)
+{
+	const struct exchange *x = c->x;
+	uint64_t now = clock_turn_ns(), ns = x->connect_ns;
+
+	if (!c->total)
+		return true;
+	for (int i = 0; i < WAIT_MAX; i++)
+		if (forward_is_for_cloud((enum exchange_wait)i))
+			ns += x->waited[i];
+	if (c->state == CLIENT_CONNECT)
+		ns += now - x->t_connect;
+	else if (forward_is_for_cloud(x->wait))
+		ns += now - x->wait_since;
+	return ns >= (now - x->t_start) / 2;
 }
 
 static void
-forward_slow(struct client *c)
+forward_cloud_slow(struct client *c, enum exchange_wait wait)
 {
-	health_failed(c, REASON_CLOUD_SLOW, c->x->upstream_addr);
-	client_refuse(c, REASON_CLOUD_SLOW, NULL);
+	struct exchange *x = c->x;
+	bool blame = forward_cloud_had_time(c);
+	enum reason why =
+	    wait == WAIT_REPLY ? REASON_CLOUD_SLOW : REASON_CLOUD_SLOW_BODY;
+
+	if (c->total)
+		why = blame ? REASON_TIME_OVER_CLOUD : REASON_TIME_OVER_REPLY;
+	if (blame && !x->reply_started)
+		health_failed(c, why, x->upstream_addr);
+	client_refuse(c, why, NULL);
+}
+
+void
+forward_on_connect_timeout(struct client *c)
+{
+	if (!forward_cloud_had_time(c)) {
+		client_refuse(c, REASON_TIME_OVER_CONNECT, NULL);
+		return;
+	}
+	health_failed(c, REASON_CLOUD_CONNECT_SLOW, NULL);
+	client_refuse(c, REASON_CLOUD_CONNECT_SLOW,
+		      "no address answered in time");
 }
 
 void
 forward_on_timeout(struct client *c)
 {
-	struct exchange *x = c->x;
+	uint64_t at;
+	enum exchange_wait wait = forward_wait(c, &at);
 
-	if (wire_blocked(&c->wire))
+	if (wait == WAIT_CLIENT_TAKES)
 		client_end(c, REASON_CLIENT_SLOW_WRITE);
-	else if (wire_blocked(&x->up->wire))
-		client_refuse(c, REASON_CLOUD_SLOW_BODY, NULL);
-	else if (!x->body_done)
+	else if (wait == WAIT_BODY)
 		client_refuse(c, REASON_CLIENT_SLOW_BODY, NULL);
-	else if (!x->reply_started)
-		forward_slow(c);
 	else
-		client_end(c, REASON_CLOUD_SLOW_BODY);
+		forward_cloud_slow(c, wait);
 	if (c->state != CLIENT_CLOSED)
 		client_run(c);
 }
@@ -589,7 +650,7 @@ forward_unauthorized(struct client *c)
 		return;
 	}
 	x->replays++;
-	client_body_rewind(c);
+	forward_again(c);
 	client_enter(c, CLIENT_TOKEN);
 	forward_try_token(c);
 }

@@ -8,9 +8,12 @@
  *	wait	429 and 503 with Retry-After: no request for the credential
  *		(429) or for all (503) until then.
  *	circuit	CLOSED: requests go.  After cloud_breaker_failures failures in
- *		a row (no connection, no TLS, no reply; never a reply,
- *		whatever its status) OPEN: refused at once, for
- *		cloud_breaker_ms, twice as long each time up to a minute.
+ *		a row (no connection, no TLS, no reply, also because the cloud
+ *		took no more of the request; never a reply, whatever its
+ *		status) OPEN: refused at once, for cloud_breaker_ms, twice as
+ *		long each time up to a minute.  That request_timeout_ms was
+ *		over is a failure when the cloud and the way to it had half of
+ *		it: not when a client or our own queue used most of it.
  *		Then HALF: one request tries; its outcome closes or opens.
  *	bad	addresses that lately took no connection, or not as fast as
  *		another one within its head start, or failed in TLS (or in

@@ -8,6 +8,8 @@
  */
 #include "worker/relay/patience.h"
 
+#include <stddef.h>
+
 #include "shm/base/log.h"
 
 /* What is left of `all` after `spent`, 1 at the least. */
@@ -18,9 +20,9 @@ patience_left(uint64_t all, uint64_t spent)
 }
 
 uint64_t
-patience_ms(const struct patience *p)
+patience_ms(const struct patience *p, bool *total_r)
 {
-	uint64_t ms = MAX(p->pause_ms, UINT64_C(1));
+	uint64_t ms = MAX(p->pause_ms, UINT64_C(1)), left;
 
 	if (p->rate > 0) {
 		/* bytes of one request: far below 2^64 / 1000 */
@@ -28,7 +30,8 @@ patience_ms(const struct patience *p)
 
 		ms = MIN(ms, patience_left(all, p->spent_ms));
 	}
-	if (p->total_ms > 0)
-		ms = MIN(ms, patience_left(p->total_ms, p->age_ms));
-	return ms;
+	left = p->total_ms > 0 ? patience_left(p->total_ms, p->age_ms) : ms;
+	if (total_r != NULL)
+		*total_r = left < ms;
+	return MIN(ms, left);
 }

@@ -8,11 +8,13 @@
  *	rate	all the time that was spent waiting for this peer in this way
  *		is at most the pause, and what the bytes may take at the
  *		slowest rate
- *	total	the request as a whole
+ *	total	the request as a whole, from the first byte of its head,
+ *		whatever it waits for
  */
 #ifndef RMS_PATIENCE_H
 #define RMS_PATIENCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct patience {
@@ -24,7 +26,8 @@ struct patience {
 	uint64_t age_ms;   /* of the request */
 };
 
-/* ms from now until patience is over: 1 at the least. */
-uint64_t patience_ms(const struct patience *p);
+/* ms from now until patience is over: 1 at the least.  *total_r, which may be
+ * NULL: it is the total that ends it. */
+uint64_t patience_ms(const struct patience *p, bool *total_r);
 
 #endif

@@ -36,7 +36,9 @@ tell_is_ours(enum reason why)
 	if (why == REASON_QUEUE_FULL || why == REASON_QUEUE_TIMEOUT ||
 	    why == REASON_MEMORY_SHORT)
 		return false;
-	return row->status >= 500 && !slice_is(slice_of(row->fault), "client");
+	return row->status >= 500 &&
+	       !slice_is(slice_of(row->fault), "client") &&
+	       !slice_is(slice_of(row->fault), "none");
 }
 
 bool

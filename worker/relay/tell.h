@@ -47,11 +47,11 @@ void tell_limited(struct relay *w, uint32_t event, enum reason why,
 		  const char *address, const char *account);
 
 /*
- * Tells the master when why is no fault of the client: event 2104 when the
- * keeper has too much to do, 2109 when winbind has, else 3000 with whose fault
- * it is and what would do.  c->x is the request; detail may be NULL.  Limited,
- * so that a failing cloud does not fill the channel; the access log has them
- * all.
+ * Tells the master when why is somebody's fault but the client's: event 2104
+ * when the keeper has too much to do, 2109 when winbind has, else 3000 with
+ * whose fault it is and what would do.  c->x is the request; detail may be
+ * NULL.  Limited, so that a failing cloud does not fill the channel; the access
+ * log has them all.
  */
 void tell_failure(struct client *c, enum reason why, const char *detail);
 

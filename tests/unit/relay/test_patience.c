@@ -16,7 +16,7 @@ test_pause_only(void **state)
 	struct patience p = {.pause_ms = 30000, .spent_ms = 10000000};
 
 	(void)state;
-	assert_int_equal(patience_ms(&p), 30000);
+	assert_int_equal(patience_ms(&p, NULL), 30000);
 }
 
 static void
@@ -25,15 +25,15 @@ test_rate(void **state)
 	struct patience p = {.pause_ms = 30000, .rate = 500};
 
 	(void)state;
-	assert_int_equal(patience_ms(&p), 30000);
+	assert_int_equal(patience_ms(&p, NULL), 30000);
 	p.spent_ms = 29000;
-	assert_int_equal(patience_ms(&p), 1000);
+	assert_int_equal(patience_ms(&p, NULL), 1000);
 	p.spent_ms = 40000;
-	assert_int_equal(patience_ms(&p), 1);
+	assert_int_equal(patience_ms(&p, NULL), 1);
 	p.bytes = 10000; /* twenty seconds more */
-	assert_int_equal(patience_ms(&p), 10000);
+	assert_int_equal(patience_ms(&p, NULL), 10000);
 	p.bytes = 1 << 30;
-	assert_int_equal(patience_ms(&p), 30000);
+	assert_int_equal(patience_ms(&p, NULL), 30000);
 }
 
 /* A byte ten times a second, which starts the pause anew. */
@@ -43,7 +43,7 @@ test_drops(void **state)
 	struct patience p = {.pause_ms = 30000, .rate = 500};
 
 	(void)state;
-	while (patience_ms(&p) > 100) {
+	while (patience_ms(&p, NULL) > 100) {
 		p.spent_ms += 100;
 		p.bytes++;
 		assert_true(p.spent_ms < 100000);
@@ -57,13 +57,22 @@ test_total(void **state)
 {
 	struct patience p = {
 	    .pause_ms = 30000, .total_ms = 600000, .age_ms = 580000};
+	bool total = false;
 
 	(void)state;
-	assert_int_equal(patience_ms(&p), 20000);
+	assert_int_equal(patience_ms(&p, &total), 20000);
+	assert_true(total);
 	p.age_ms = 600001;
-	assert_int_equal(patience_ms(&p), 1);
+	assert_int_equal(patience_ms(&p, &total), 1);
+	assert_true(total);
+	/* both at once: the pause was long enough to be blamed */
+	p.age_ms = 570000;
+	assert_int_equal(patience_ms(&p, &total), 30000);
+	assert_false(total);
 	p.total_ms = 0;
-	assert_int_equal(patience_ms(&p), 30000);
+	p.age_ms = 600001;
+	assert_int_equal(patience_ms(&p, &total), 30000);
+	assert_false(total);
 }
 
 int
