@@ -20,8 +20,9 @@
 
 #define S     UINT64_C(1000)
 #define TOTAL (60 * S)
-#define LONG  (8U << 20) /* more than all sockets and buffers on the way hold \
-			  */
+#define LONG                                                            \
+	(8U << 20) /* more than all sockets and buffers on the way hold \
+		    */
 
 /* A request may take TOTAL; nothing else ends it sooner. */
 static void

@@ -410,11 +410,13 @@ admit_memory_tell(struct relay *w, const struct memory_now *now, bool is_short)
 
 	snprintf(text, sizeof(text),
 		 "relay %u holds %llu MiB (memory_max %llu); its control group "
-		 "%llu of %llu MiB",
+		 "%llu of %llu MiB; the host has %llu of %llu MiB available",
 		 w->c->slot, (unsigned long long)now->rss >> 20,
 		 (unsigned long long)w->c->conf.memory_max >> 20,
 		 (unsigned long long)now->group >> 20,
-		 (unsigned long long)now->limit >> 20);
+		 (unsigned long long)now->limit >> 20,
+		 (unsigned long long)now->available >> 20,
+		 (unsigned long long)now->total >> 20);
 	e.detail = slice_of(text);
 	child_event(w->c, &e);
 }

@@ -141,6 +141,93 @@ test_version_1(void **state)
 	assert_int_equal(now.group, 2 * MIB);
 }
 
+/* A limit of whatever group is above counts as its own does. */
+static void
+test_parents(void **state)
+{
+	struct memory_now now;
+
+	(void)state;
+	put("/proc/self/cgroup", "0::/a.slice/b.slice/rms.service\n");
+	put("/sys/fs/cgroup/a.slice/b.slice/rms.service/memory.current",
+	    "1048576\n");
+	put("/sys/fs/cgroup/a.slice/b.slice/rms.service/memory.max",
+	    "209715200\n");
+	put("/sys/fs/cgroup/a.slice/b.slice/memory.current", "3145728\n");
+	put("/sys/fs/cgroup/a.slice/b.slice/memory.max", "max\n");
+	put("/sys/fs/cgroup/a.slice/memory.current", "97517568\n");
+	put("/sys/fs/cgroup/a.slice/memory.max", "104857600\n");
+	put("/sys/fs/cgroup/a.slice/memory.stat", "inactive_file 1048576\n");
+	now = look();
+	assert_int_equal(now.limit, 100 * MIB);
+	assert_int_equal(now.group, 92 * MIB);
+	assert_true(memory_judge(&m, &now, 0));
+	/* the one that is fullest counts */
+	put("/sys/fs/cgroup/a.slice/memory.current", "1048577\n");
+	put("/sys/fs/cgroup/a.slice/b.slice/rms.service/memory.current",
+	    "104857600\n");
+	now = look();
+	assert_int_equal(now.limit, 200 * MIB);
+	assert_int_equal(now.group, 100 * MIB);
+}
+
+/* A container that does not see where its group is: the mount is it. */
+static void
+test_version_1_out_of_sight(void **state)
+{
+	struct memory_now now;
+
+	(void)state;
+	put("/proc/self/cgroup", "4:memory:/docker/0123\n0::/\n");
+	put("/sys/fs/cgroup/memory/memory.usage_in_bytes", "3145728\n");
+	put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "4194304\n");
+	now = look();
+	assert_int_equal(now.limit, 4 * MIB);
+	assert_int_equal(now.group, 3 * MIB);
+}
+
+/* More levels than are looked at: the nearest are. */
+static void
+test_deep(void **state)
+{
+	struct memory_now now;
+	char dir[256] = "/sys/fs/cgroup", path[300];
+
+	(void)state;
+	put("/proc/self/cgroup", "0::/1/2/3/4/5/6/7/8/9\n");
+	for (int n = 1; n <= 9; n++) {
+		snprintf(dir + strlen(dir), sizeof(dir) - strlen(dir), "/%d",
+			 n);
+		snprintf(path, sizeof(path), "%s/memory.current", dir);
+		put(path, "1048576\n");
+		snprintf(path, sizeof(path), "%s/memory.max", dir);
+		put(path, n == 1 ? "1048576\n" : "2097152\n");
+	}
+	now = look();
+	assert_int_equal(now.limit, 2 * MIB);
+}
+
+/* A plain host: no group says anything. */
+static void
+test_host(void **state)
+{
+	struct memory_now now;
+
+	(void)state;
+	put("/proc/self/cgroup", "0::/\n");
+	put("/proc/meminfo", "MemTotal:        2048000 kB\n"
+			     "MemFree:           10000 kB\n"
+			     "MemAvailable:     100000 kB\n");
+	now = look();
+	assert_int_equal(now.total, 2000 * MIB);
+	assert_int_equal(now.available, UINT64_C(100000) * 1024);
+	assert_true(memory_judge(&m, &now, 0));
+	put("/proc/meminfo", "MemTotal: 2048000 kB\nMemFree: 1 kB\n");
+	now = look();
+	assert_int_equal(now.available, 0); /* an old kernel: not known */
+	assert_false(memory_judge(&m, &now, 0));
+}
+
 static void
 test_nothing_is_known(void **state)
 {
@@ -169,6 +256,7 @@ test_real_files(void **state)
 	memory_open(&m, "");
 	memory_read(&m, &now);
 	assert_true(now.rss > 100 * 1024);
+	assert_true(now.available > 0 && now.available <= now.total);
 }
 
 static bool
@@ -184,7 +272,7 @@ static void
 test_judge(void **state)
 {
 	(void)state;
-	m = (struct memory){-1, -1, -1, -1, false};
+	m = (struct memory){.statm = -1, .meminfo = -1};
 	assert_false(judge(100, 100, 90, 100));
 	assert_true(judge(101, 100, 0, 0));
 	/* not over as soon as it is a byte below */
@@ -198,16 +286,50 @@ test_judge(void **state)
 	assert_false(judge(UINT64_MAX, 0, UINT64_MAX, 0));
 }
 
+static bool
+judge_host(uint64_t available, uint64_t total)
+{
+	const struct memory_now now = {.available = available, .total = total};
+
+	return memory_judge(&m, &now, 0);
+}
+
+static void
+test_judge_host(void **state)
+{
+	(void)state;
+	m = (struct memory){.statm = -1, .meminfo = -1};
+	assert_false(judge_host(50 * MIB, 1000 * MIB));
+	assert_true(judge_host(50 * MIB - 1, 1000 * MIB));
+	assert_true(judge_host(75 * MIB - 1, 1000 * MIB));
+	assert_false(judge_host(75 * MIB, 1000 * MIB));
+	/* of a large host not more than a GiB is wanted */
+	assert_false(judge_host(1024 * MIB, 512 * 1024 * MIB));
+	assert_true(judge_host(1024 * MIB - 1, 512 * 1024 * MIB));
+	assert_false(judge_host(1536 * MIB, 512 * 1024 * MIB));
+	assert_false(judge_host(0, 1000 * MIB));
+	assert_false(judge_host(1, 0));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(version_2),	 T(version_2_root), T(version_1),
-	    T(nothing_is_known), T(real_files),	    T(judge),
+	    T(version_2),
+	    T(version_2_root),
+	    T(version_1),
+	    T(parents),
+	    T(version_1_out_of_sight),
+	    T(deep),
+	    T(host),
+	    T(nothing_is_known),
+	    T(real_files),
+	    T(judge),
+	    T(judge_host),
 	};
 
-	m = (struct memory){-1, -1, -1, -1, false};
+	m = (struct memory){.statm = -1, .meminfo = -1};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
