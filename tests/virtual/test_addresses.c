@@ -510,6 +510,25 @@ SCENARIO(bad_ones_stay_bad_in_another_list)
 	VIRT_NEED(world_stat(STAT_up_ejected) == 1);
 }
 
+/* The same address, but what was tried there was something else. */
+SCENARIO(another_way_begins_without_bad_ones)
+{
+	struct end c, px;
+
+	up(ADDRESSES(A, SIX));
+	virt_connects_at(SIX, VIRT_REFUSED);
+	ask(&c);
+	goes_to(&c, A);
+	VIRT_NEED(world_stat(STAT_up_ejected) == 1);
+	virt_connects_at(SIX, VIRT_OK);
+	set_proxy("http", "other.test");
+	relist(ADDRESSES(A, SIX));
+	ask(&c);
+	asked(&px);
+	VIRT_NEED(virt_connected_to() == SIX, "it is still tried last");
+	through(&c, &px);
+}
+
 int
 main(void)
 {
@@ -534,6 +553,7 @@ main(void)
 	    cmocka_unit_test(pooled_while_its_address_is_published),
 	    cmocka_unit_test(given_back_when_its_address_is_gone),
 	    cmocka_unit_test(bad_ones_stay_bad_in_another_list),
+	    cmocka_unit_test(another_way_begins_without_bad_ones),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
