@@ -159,6 +159,36 @@ fails_token(unsigned n)
 	fails_at(n, &(struct play){prepare_token, scene_ask});
 }
 
+/* The token that came does not find room: whoever asks next has it. */
+static void
+fails_news(unsigned n)
+{
+	struct end c;
+
+	scene_up();
+	world_agent();
+	world.token.slot[0].serial++;
+	memcpy(world.token.slot[0].bytes, "b-token", 7);
+	virt_alloc_begin(n);
+	world_token();
+	world_run();
+	if (virt_alloc_count() < n)
+		virt_over();
+	virt_alloc_end();
+	end_dial(&c, false);
+	scene_ask(&c);
+	run_rounds();
+	end_take(&c);
+	VIRT_NEED(end_has(&c, "HTTP/1.1 200 OK\r\n"), c.got);
+}
+
+static void
+no_memory_for_a_new_token(void **state)
+{
+	(void)state;
+	assert_true(scene_series(fails_news, 1, "allocation, token") > 1);
+}
+
 static void
 no_memory_for_a_replay(void **state)
 {
@@ -325,6 +355,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(there_is_a_replay),
+	    cmocka_unit_test(no_memory_for_a_new_token),
 	    cmocka_unit_test(no_memory_for_a_replay),
 	    cmocka_unit_test(there_is_a_queue),
 	    cmocka_unit_test(no_memory_in_the_queue),

@@ -67,22 +67,33 @@ relay_block_give(struct relay *w, char *block)
 /* ---- tokens and addresses -------------------------------------------- */
 
 static void
+relay_cred_drop(struct relay_cred *r)
+{
+	if (r->field != NULL)
+		OPENSSL_cleanse(r->field, r->field_len);
+	free(r->field);
+	*r = (struct relay_cred){0};
+}
+
+/* false: there is no memory for it, and r is as it was. */
+static bool
 relay_cred_set(struct relay *w, struct relay_cred *r,
 	       const struct token_slot *s)
 {
 	const char *scheme = w->c->conf.cloud_auth_scheme.s;
 	struct sbuf b;
 	size_t size = 32 + strlen(scheme) + s->len;
+	char *field;
 
-	if (r->field != NULL)
-		OPENSSL_cleanse(r->field, r->field_len);
-	free(r->field);
-	*r = (struct relay_cred){0};
-	if (s->credential == 0 || s->len == 0 || s->len > TOKEN_BYTES_MAX)
-		return;
-	r->field = malloc(size);
-	if (r->field == NULL)
-		return;
+	if (s->credential == 0 || s->len == 0 || s->len > TOKEN_BYTES_MAX) {
+		relay_cred_drop(r);
+		return true;
+	}
+	field = malloc(size);
+	if (field == NULL)
+		return false;
+	relay_cred_drop(r);
+	r->field = field;
 	sbuf_init(&b, r->field, size);
 	sbuf_fmt(&b, "Authorization: %s ", scheme);
 	sbuf_put(&b, s->bytes, s->len);
@@ -92,13 +103,19 @@ relay_cred_set(struct relay *w, struct relay_cred *r,
 	r->serial = s->serial;
 	r->expires = s->expires;
 	r->failed = s->state == TOKEN_FAILED;
+	return true;
 }
 
 static void
 relay_token_apply(struct relay *w)
 {
-	for (size_t i = 0; i < TOKEN_CREDS_MAX; i++)
-		relay_cred_set(w, &w->cred[i], &w->tv->slot[i]);
+	for (size_t i = 0; i < TOKEN_CREDS_MAX; i++) {
+		if (relay_cred_set(w, &w->cred[i], &w->tv->slot[i]))
+			continue;
+		if (w->row != NULL)
+			stat_add(w->row, STAT_nomem, 1);
+		w->token_seq = 0; /* it is news to the next who asks */
+	}
 	if (w->tv->naddr > TOKEN_ADDRS_MAX)
 		w->tv->naddr = 0;
 	w->tv->host[sizeof(w->tv->host) - 1] = '\0';

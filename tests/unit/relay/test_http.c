@@ -649,7 +649,7 @@ test_targets(void **state)
 	is(r.path, "//a");
 	is(r.query, "b?c=/d");
 	accepted(parse("GET /a?%zz HTTP/1.1\r\nHost: h\r\n\r\n"));
-	is(r.query, "%zz"); /* it goes nowhere (PARSER.md) */
+	is(r.query, "%zz"); /* it is not read (PARSER.md) */
 	accepted(parse("GET /? HTTP/1.1\r\nHost: h\r\n\r\n"));
 	is(r.path, "/");
 	is(r.query, "");
