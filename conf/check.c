@@ -249,8 +249,8 @@ check_address(const char *s)
 	return NULL;
 }
 
-static struct slice
-trim(struct slice s)
+struct slice
+check_trim(struct slice s)
 {
 	while (s.len > 0 && s.p[0] == ' ') {
 		s.p++;
@@ -268,7 +268,7 @@ check_addresses(const char *s)
 
 	do {
 		bool more = rest.len > 0 && memchr(rest.p, ',', rest.len);
-		struct slice a = trim(take(&rest, ','));
+		struct slice a = check_trim(take(&rest, ','));
 
 		if (!is_address(a, AF_INET) && !is_address(a, AF_INET6))
 			return "not a list of addresses, write them like "
@@ -320,7 +320,7 @@ check_servers(const char *s)
 	do {
 		bool more = rest.len > 0 && memchr(rest.p, ',', rest.len);
 
-		if (!is_server(trim(take(&rest, ','))))
+		if (!is_server(check_trim(take(&rest, ','))))
 			return "not a list of servers, write them like "
 			       "192.0.2.1:53, [2001:db8::1]:53";
 		if (more && rest.len == 0)
@@ -412,7 +412,7 @@ check_no_proxy(const char *s)
 	do {
 		bool more = rest.len > 0 && memchr(rest.p, ',', rest.len);
 
-		if (!is_exempt(trim(take(&rest, ','))))
+		if (!is_exempt(check_trim(take(&rest, ','))))
 			return "not a list of hosts (without ports), write "
 			       "them like example.com, .example.com, "
 			       "192.0.2.1, 10.0.0.0/8";
@@ -428,7 +428,7 @@ check_issuers(const char *s)
 	struct slice rest = slice_of(s);
 
 	do {
-		struct slice e = trim(take(&rest, ';'));
+		struct slice e = check_trim(take(&rest, ';'));
 
 		if (e.len == 0)
 			return "it has an empty entry, leave out the semicolon";

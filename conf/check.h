@@ -7,6 +7,8 @@
 #ifndef RMS_CONF_CHECK_H
 #define RMS_CONF_CHECK_H
 
+#include "shm/base/str.h"
+
 /* https://host[:port][/path]: no user, query or fragment. */
 const char *check_https_url(const char *s);
 /* "/x/y": starts with a slash, no empty or dot segment, no slash at the end
@@ -40,5 +42,8 @@ const char *check_account(const char *s);
 const char *check_paths(const char *s);
 /* Letters, digits, dot, - and _. */
 const char *check_node_name(const char *s);
+
+/* An element of a list, without the blanks around it. */
+struct slice check_trim(struct slice s);
 
 #endif

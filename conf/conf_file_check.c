@@ -248,44 +248,58 @@ check_dir_of(struct check *k, const char *name, const char *path)
 	check_dir(k, name, up);
 }
 
-static void
-check_sealing_key(struct check *k)
-{
-	const char *path = k->c->sealing_key_file.s;
-	struct spot s;
-	size_t len = 0;
-	char *data;
+/* Judges what a file of the node holds: NULL, or why it is of no use. */
+typedef const char *check_judge(const char *data, size_t len);
 
-	if (access(path, F_OK) != 0 && errno == ENOENT) {
-		check_dir_of(k, "sealing_key_file", path);
-		return;
-	}
-	check_node_spot(k, "sealing_key_file", &s);
-	data = check_read(&s, path, 4096, true, &len);
-	if (data != NULL && len != SEALING_KEY_BYTES)
-		check_fault(&s, path,
-			    "not a key of 32 bytes, restore the right "
-			    "file");
-	check_wipe_free(data, len);
-}
-
+/* A file that nobody else may read, named by a directive of the node.  What is
+ * read of it is wiped. */
 static void
-check_ticket_secret(struct check *k)
+check_secret(struct check *k, const char *name, const char *path, size_t max,
+	     check_judge *judge)
 {
-	const char *path = k->c->tls_ticket_secret_file.s;
+	const char *why = NULL;
 	struct spot s;
 	size_t len = 0;
 	char *data;
 
 	if (path[0] == '\0')
 		return;
-	check_node_spot(k, "tls_ticket_secret_file", &s);
-	data = check_read(&s, path, CONF_TICKET_SECRET_MAX, true, &len);
-	if (data != NULL && len < CONF_TICKET_SECRET_MIN)
-		check_fault(&s, path,
-			    "shorter than 32 bytes, it could be guessed, make "
-			    "one with head -c 32 /dev/urandom");
+	check_node_spot(k, name, &s);
+	data = check_read(&s, path, max, true, &len);
+	if (data != NULL)
+		why = judge(data, len);
+	if (why != NULL)
+		check_fault(&s, path, why);
 	check_wipe_free(data, len);
+}
+
+static const char *
+judge_sealing_key(const char *data UNUSED, size_t len)
+{
+	return len == SEALING_KEY_BYTES
+		   ? NULL
+		   : "not a key of 32 bytes, restore the right file";
+}
+
+static void
+check_sealing_key(struct check *k)
+{
+	const char *path = k->c->sealing_key_file.s;
+
+	if (access(path, F_OK) != 0 && errno == ENOENT) {
+		check_dir_of(k, "sealing_key_file", path);
+		return;
+	}
+	check_secret(k, "sealing_key_file", path, 4096, judge_sealing_key);
+}
+
+static const char *
+judge_ticket_secret(const char *data UNUSED, size_t len)
+{
+	return len >= CONF_TICKET_SECRET_MIN
+		   ? NULL
+		   : "shorter than 32 bytes, it could be guessed, make one "
+		     "with head -c 32 /dev/urandom";
 }
 
 static void
@@ -312,30 +326,18 @@ check_libexec(struct check *k)
 	}
 }
 
-static void
-check_keytab(struct check *k)
+static const char *
+judge_keytab(const char *data, size_t len)
 {
-	const char *path = k->c->keytab.s, *why;
-	struct spot s;
-	size_t len = 0;
-	char *data;
+	const char *why = NULL;
 
-	if (path[0] == '\0')
-		return;
-	check_node_spot(k, "keytab", &s);
-	data = check_read(&s, path, CONF_KEYTAB_BYTES_MAX, true, &len);
-	if (data != NULL && conf_keytab_walk(data, len, NULL, NULL, &why) < 0)
-		check_fault(&s, path, why);
-	check_wipe_free(data, len);
+	return conf_keytab_walk(data, len, NULL, NULL, &why) < 0 ? why : NULL;
 }
 
 static void
 check_ntlm(struct check *k)
 {
-	const char *path = k->c->ntlm_user_file.s, *why;
 	struct spot s;
-	size_t len = 0;
-	char *data;
 
 	if (k->c->ntlm && !conf_ntlm_installed()) {
 		check_node_spot(k, "ntlm", &s);
@@ -344,14 +346,8 @@ check_ntlm(struct check *k)
 		    "this host has no GSSAPI mechanism for NTLM, install "
 		    "gss-ntlmssp, or switch it off");
 	}
-	if (path[0] == '\0')
-		return;
-	check_node_spot(k, "ntlm_user_file", &s);
-	data = check_read(&s, path, CONF_NTLM_USERS_BYTES_MAX, true, &len);
-	why = data == NULL ? NULL : conf_ntlm_users(data, len);
-	if (why != NULL)
-		check_fault(&s, path, why);
-	check_wipe_free(data, len);
+	check_secret(k, "ntlm_user_file", k->c->ntlm_user_file.s,
+		     CONF_NTLM_USERS_BYTES_MAX, conf_ntlm_users);
 }
 
 static void
@@ -451,8 +447,10 @@ conf_file_check(const char *path, const struct conf *c, struct conf_errors *e_r)
 	check_dir_of(&k, "control_socket", c->control_socket.s);
 	check_libexec(&k);
 	check_sealing_key(&k);
-	check_ticket_secret(&k);
-	check_keytab(&k);
+	check_secret(&k, "tls_ticket_secret_file", c->tls_ticket_secret_file.s,
+		     CONF_TICKET_SECRET_MAX, judge_ticket_secret);
+	check_secret(&k, "keytab", c->keytab.s, CONF_KEYTAB_BYTES_MAX,
+		     judge_keytab);
 	check_ntlm(&k);
 	check_readable(&k, "krb5_config", c->krb5_config.s);
 	check_log(&k, "event_log", c->event_log.s);

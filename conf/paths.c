@@ -10,18 +10,6 @@
 #include "conf/conf.h"
 #include "shm/base/log.h"
 
-static struct slice
-trim(const char *p, size_t len)
-{
-	while (len > 0 && *p == ' ') {
-		p++;
-		len--;
-	}
-	while (len > 0 && p[len - 1] == ' ')
-		len--;
-	return (struct slice){p, len};
-}
-
 bool
 conf_path_at(const struct conf_text *list, size_t place,
 	     char path_r[CONF_TEXT_MAX])
@@ -36,7 +24,7 @@ conf_path_at(const struct conf_text *list, size_t place,
 			return false;
 		p++;
 	}
-	s = trim(p, strcspn(p, ","));
+	s = check_trim((struct slice){p, strcspn(p, ",")});
 	return s.len > 0 && str_copy(path_r, CONF_TEXT_MAX, s) == 0;
 }
 
@@ -57,7 +45,8 @@ check_paths(const char *s)
 	size_t n = 0;
 
 	for (const char *p = s;; p++) {
-		struct slice one = trim(p, strcspn(p, ","));
+		struct slice one =
+		    check_trim((struct slice){p, strcspn(p, ",")});
 
 		if (one.len == 0 || one.p[0] != '/')
 			return "not absolute paths separated by commas, begin "
