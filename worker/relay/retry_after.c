@@ -103,7 +103,7 @@ retry_seconds(const struct retry_time *t, uint64_t *when_r)
 static bool
 retry_imf(struct slice s, uint64_t *when_r)
 {
-	struct retry_time t;
+	struct retry_time t = {0};
 	const char *p = s.p;
 
 	return s.len == 29 && retry_day_name(s, 3) == 3 &&
@@ -119,7 +119,7 @@ retry_imf(struct slice s, uint64_t *when_r)
 static bool
 retry_asctime(struct slice s, uint64_t *when_r)
 {
-	struct retry_time t;
+	struct retry_time t = {0};
 	const char *p = s.p;
 	size_t blank;
 
@@ -161,7 +161,7 @@ retry_century(struct retry_time *t, uint64_t now_s)
 static bool
 retry_rfc850(struct slice s, uint64_t now_s, uint64_t *when_r)
 {
-	struct retry_time t;
+	struct retry_time t = {0};
 	size_t n = retry_day_name(s, SIZE_MAX);
 	const char *p = s.p + n;
 
