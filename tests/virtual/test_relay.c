@@ -863,6 +863,29 @@ no_memory_at_any_allocation_with_tls(void **state)
 		    1000);
 }
 
+/* A head within its bounds that needs a larger block, which is not to be had:
+ * no fault of the client. */
+SCENARIO(no_memory_for_a_long_head)
+{
+	static char field[66000];
+	struct end c;
+
+	scene_up();
+	memset(field, 'a', sizeof(field) - 1);
+	end_dial(&c, false);
+	end_send(&c, "POST " REQ_PATH " HTTP/1.1\r\nHost: c\r\n"
+		     "Authorization: Negotiate ");
+	end_send_bytes(&c, field, 65000);
+	virt_alloc_begin(1);
+	end_send_bytes(&c, field, 1000);
+	virt_alloc_end();
+	end_await(&c, "HTTP/1.1 503 ");
+	VIRT_NEED(end_has(&c, "NOMEM") && end_has(&c, "Retry-After: "), c.got);
+	VIRT_NEED(world_stat(STAT_nomem) == 1);
+	end_take(&c);
+	VIRT_NEED(c.eof && !c.reset);
+}
+
 int
 main(void)
 {
@@ -908,6 +931,7 @@ main(void)
 	    cmocka_unit_test(cloud_that_closes_between_requests),
 	    cmocka_unit_test(cloud_that_closes_on_a_request),
 	    cmocka_unit_test(no_room_at_any_send),
+	    cmocka_unit_test(no_memory_for_a_long_head),
 	    cmocka_unit_test(no_memory_at_any_allocation),
 	    cmocka_unit_test(no_memory_at_any_allocation_with_tls),
 	};
