@@ -18,6 +18,25 @@
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
 
+/* Who was killed within a write may have left the start of a line: what comes
+ * next shall not be lost with it. */
+static void
+logfile_end_line(const char *path, int fd, const struct stat *st)
+{
+	struct stat seen;
+	char last = '\n';
+	int in;
+
+	if (st->st_size == 0)
+		return;
+	in = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (in >= 0 && fstat(in, &seen) == 0 && seen.st_dev == st->st_dev &&
+	    seen.st_ino == st->st_ino &&
+	    pread(in, &last, 1, st->st_size - 1) == 1 && last != '\n')
+		(void)!write(fd, "\n", 1);
+	fd_close(&in);
+}
+
 int
 logfile_open(const char *path, int *fd_r, char *err, size_t err_size)
 {
@@ -52,6 +71,7 @@ logfile_open(const char *path, int *fd_r, char *err, size_t err_size)
 		fd_close(&fd);
 		return -e;
 	}
+	logfile_end_line(path, fd, &st);
 	*fd_r = fd;
 	return 0;
 }

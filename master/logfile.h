@@ -14,6 +14,7 @@
 /*
  * Opens path, a regular file, made when missing; anything else is refused: a
  * device keeps no lines, a FIFO loses them when nobody reads.
+ * Half a line at its end is given an end.
  * "" gives -1 and is no error.  0 with *fd_r (the caller's), or -errno with a
  * line in err and *fd_r -1.
  */

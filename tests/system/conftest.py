@@ -51,14 +51,16 @@ SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error:|WARNING: ThreadSanit
                        r"BUG at")
 
 
-def read_json_lines(path, start=0):
-    """The whole lines of a log from a byte offset on."""
+def read_json_lines(path, start=0, killed=False):
+    """The whole lines of a log from a byte offset on.  Who was killed within a
+    write may have left the start of one, on a line of its own."""
     try:
         with open(path, "rb") as file:
             file.seek(start)
-            return [json.loads(line) for line in file if line.endswith(b"\n")]
+            lines = [line for line in file if line.endswith(b"\n")]
     except FileNotFoundError:
         return []
+    return [json.loads(line) for line in lines if not killed or line.endswith(b"}\n")]
 
 
 def size_of(path):
@@ -136,7 +138,8 @@ class TestLab(Lab):
 
     def new(self, name):
         """Lines of a log (its name in the environment) since begin()."""
-        return read_json_lines(self.env[name], self._marks.get(name, 0))
+        return read_json_lines(self.env[name], self._marks.get(name, 0),
+                               killed="death" in self.expected)
 
     def wait_line(self, name, matches, seconds=LOG_WAIT_S):
         """The first new line of a log that matches; fails when none comes."""

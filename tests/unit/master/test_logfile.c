@@ -67,6 +67,35 @@ lines_are_appended(void **state)
 	unlink(path);
 }
 
+/* What is in the log after it was opened and "more\n" was written. */
+static void
+opened_after(const char *before, const char *after)
+{
+	char text[64] = "";
+	int fd =
+	    open(named("log"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+
+	assert_int_equal(write(fd, before, strlen(before)), strlen(before));
+	close(fd);
+	assert_int_equal(logfile_open(path, &fd, err, sizeof(err)), 0);
+	assert_int_equal(write(fd, "more\n", 5), 5);
+	close(fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(read(fd, text, sizeof(text) - 1) >= 0);
+	assert_string_equal(text, after);
+	close(fd);
+	unlink(path);
+}
+
+static void
+half_a_line_takes_no_other_with_it(void **state)
+{
+	(void)state;
+	opened_after("whole\n{\"ti", "whole\n{\"ti\nmore\n");
+	opened_after("whole\n", "whole\nmore\n");
+	opened_after("", "more\n");
+}
+
 static void
 none_is_no_error(void **state)
 {
@@ -112,6 +141,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(lines_are_appended),
+	    cmocka_unit_test(half_a_line_takes_no_other_with_it),
 	    cmocka_unit_test(none_is_no_error),
 	    cmocka_unit_test(what_is_no_regular_file_is_refused),
 	};
