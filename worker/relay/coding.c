@@ -9,38 +9,7 @@
 #include "worker/relay/coding.h"
 
 #include "shm/base/log.h"
-
-static bool
-coding_is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-static struct slice
-coding_trim(struct slice s)
-{
-	while (s.len > 0 && coding_is_blank(s.p[0])) {
-		s.p++;
-		s.len--;
-	}
-	while (s.len > 0 && coding_is_blank(s.p[s.len - 1]))
-		s.len--;
-	return s;
-}
-
-/* What is in front of the next `at`, or all; *rest goes on behind it. */
-static struct slice
-coding_take(struct slice *rest, char at)
-{
-	const char *p = rest->len == 0 ? NULL : memchr(rest->p, at, rest->len);
-	struct slice s = {rest->p,
-			  p == NULL ? rest->len : (size_t)(p - rest->p)};
-	size_t used = MIN(s.len + 1, rest->len);
-
-	rest->p += used;
-	rest->len -= used;
-	return coding_trim(s);
-}
+#include "worker/relay/http.h"
 
 /* "q=" and a weight (12.4.2) above 0: 0 or 1, up to three decimals, of 1 only
  * zeros. */
@@ -64,27 +33,38 @@ coding_is_weighty(struct slice s)
 static void
 coding_item(struct coding_wish *w, struct slice item)
 {
-	bool weighed = item.len > 0 && memchr(item.p, ';', item.len) != NULL;
-	struct slice name = coding_take(&item, ';');
+	const char *semi = memchr(item.p, ';', item.len);
+	struct slice name = item, weight;
 	enum coding_said *said;
 
+	if (semi != NULL)
+		name.len = (size_t)(semi - item.p);
+	name = http_trim(name);
 	if (slice_iis(name, "gzip") || slice_iis(name, "x-gzip"))
 		said = &w->gzip;
 	else if (slice_is(name, "*"))
 		said = &w->any;
 	else
 		return;
-	if (weighed && !coding_is_weighty(coding_trim(item)))
-		*said = CODING_NO;
-	else if (*said == CODING_UNSAID)
+	if (semi != NULL) {
+		weight.p = semi + 1;
+		weight.len = (size_t)(item.p + item.len - weight.p);
+		if (!coding_is_weighty(http_trim(weight))) {
+			*said = CODING_NO;
+			return;
+		}
+	}
+	if (*said == CODING_UNSAID)
 		*said = CODING_YES;
 }
 
 void
 coding_line(struct coding_wish *w, struct slice value)
 {
-	while (value.len > 0)
-		coding_item(w, coding_take(&value, ','));
+	struct slice item;
+
+	while (http_list_next(&value, &item))
+		coding_item(w, item);
 }
 
 bool

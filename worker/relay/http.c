@@ -218,7 +218,7 @@ http_line(const char **p, const char *end)
 	return s;
 }
 
-static struct slice
+struct slice
 http_trim(struct slice s)
 {
 	while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
@@ -252,11 +252,7 @@ http_parse_field(struct slice line, struct http_field *f)
 	return REASON_OK;
 }
 
-/*
- * Next element of a comma-separated list; false at its end.  Empty elements
- * are skipped (RFC 9110 5.6.1.2).
- */
-static bool
+bool
 http_list_next(struct slice *rest, struct slice *item_r)
 {
 	while (rest->len > 0) {

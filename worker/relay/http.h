@@ -40,6 +40,14 @@ struct http_field {
  */
 MUST_USE bool http_empty_line(const char *p, size_t len, size_t *len_r);
 
+/* Without the blanks around it (OWS, RFC 9110 5.6.3). */
+struct slice http_trim(struct slice s);
+/*
+ * Takes the next element of a comma-separated list, trimmed, off rest; false
+ * at its end.  Empty elements are skipped (RFC 9110 5.6.1.2).
+ */
+bool http_list_next(struct slice *rest, struct slice *item_r);
+
 /*
  * Finds the end of a head in bytes that arrive piece by piece.  Zeroed at the
  * start of a head.
