@@ -81,7 +81,8 @@ void upstream_hurry(struct relay *w);
 /* Stops a connection attempt of c, if there is one. */
 void upstream_cancel(struct client *c);
 
-/* Closes idle ones that are too old, or whose address is not published. */
+/* Closes idle ones that are too old, more than cloud_pool_max, or of an address
+ * that is not published; or all. */
 void upstream_sweep(struct relay *w, bool all);
 
 /* Reads into the block; IO_AGAIN when there is no room or no byte. */
