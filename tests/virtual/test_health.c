@@ -267,17 +267,24 @@ SCENARIO(circuit_opens_tries_and_closes)
 	VIRT_NEED(world_stat(STAT_circuit_open) == 0);
 }
 
+/* The circuit opens, and is due to be tried. */
+static void
+outage(void)
+{
+	virt_connects(VIRT_REFUSED);
+	for (int64_t n = 0; n < world.conf.cloud_breaker_failures; n++)
+		fails();
+	world_advance((uint64_t)world.conf.cloud_breaker_ms + 10);
+	virt_connects(VIRT_OK);
+}
+
 /* Its client goes away, and the next one tries. */
 SCENARIO(circuit_whose_try_has_no_outcome)
 {
 	struct end c, cloud;
 
 	scene_up();
-	virt_connects(VIRT_REFUSED);
-	for (int64_t n = 0; n < world.conf.cloud_breaker_failures; n++)
-		fails();
-	world_advance((uint64_t)world.conf.cloud_breaker_ms + 10);
-	virt_connects(VIRT_OK);
+	outage();
 	end_dial(&c, false);
 	end_send_bytes(&c, request(REQ_PATH, BODY),
 		       strlen(request(REQ_PATH, BODY)) - 3);
@@ -299,11 +306,7 @@ SCENARIO(circuit_that_closed_during_its_try)
 	end_dial(&old, false);
 	scene_ask(&old);
 	cloud_serve(&cloud);
-	virt_connects(VIRT_REFUSED);
-	for (int64_t n = 0; n < world.conf.cloud_breaker_failures; n++)
-		fails();
-	world_advance((uint64_t)world.conf.cloud_breaker_ms + 10);
-	virt_connects(VIRT_OK);
+	outage();
 	end_dial(&c, false);
 	scene_ask(&c); /* this one tries */
 	cloud_serve(&other);

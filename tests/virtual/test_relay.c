@@ -310,6 +310,7 @@ SCENARIO(cloud_that_speaks_no_http)
 	cloud_serve(&cloud);
 	end_send(&cloud, "220 mail.test ESMTP\r\n\r\n");
 	end_await(&c, "HTTP/1.1 502 ");
+	end_take(&c);
 	VIRT_NEED(!end_has(&c, "Retry-After"), c.got);
 }
 
