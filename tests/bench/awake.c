@@ -29,6 +29,9 @@ main(int argc, char **argv)
 		perror("awake");
 		return 2;
 	}
-	for (;;)
+	for (;;) {
+#if defined(__x86_64__)
 		__builtin_ia32_pause();
+#endif
+	}
 }
