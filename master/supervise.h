@@ -35,8 +35,8 @@ enum proc_state {
 };
 
 /*
- * One child slot.  Others read it; only supervise.c writes, except the numbers
- * of sets, which it sets to 0 at a start.
+ * One child slot.  Others read it; only supervise*.c write it, except the
+ * numbers of sets, which they set to 0 at a start.
  */
 struct proc {
 	struct supervise *owner;
