@@ -1,6 +1,6 @@
 /*
  * control_socket: the control socket as a file, and who is at its other end.
- * For control.c alone.
+ * For control.c and control_client.c alone.
  */
 #ifndef RMS_CONTROL_SOCKET_H
 #define RMS_CONTROL_SOCKET_H
