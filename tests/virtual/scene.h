@@ -4,6 +4,7 @@
 #ifndef RMS_SCENE_H
 #define RMS_SCENE_H
 
+#include "tests/virtual/end.h"
 #include "tests/virtual/world.h"
 
 /* A cmocka test that is one scenario; the function must be defined behind. */
