@@ -1,5 +1,5 @@
 /*
- * publish_files: the inside of struct publish_files, for publish.c alone.
+ * publish_files: the inside of struct publish_files, for publish*.c alone.
  */
 #ifndef RMS_PUBLISH_FILES_H
 #define RMS_PUBLISH_FILES_H
