@@ -6,6 +6,7 @@
 #define RMS_TOKEN_H
 
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "shm/pub.h"
@@ -61,11 +62,18 @@ struct token_value {
 	/* The name that they belong to: of the tenant, or of the web proxy
 	 * through which the tenant is reached. */
 	char host[256];
-	/* Basic credentials for that proxy (RFC 7617) in base64, or "". */
+	uint32_t proxy_port; /* that proxy's; 0: none, host is the tenant */
+	uint32_t proxy_tls;  /* 1: it is an https proxy */
+	/* Basic credentials (RFC 7617) in base64, or "": for the very proxy
+	 * that host, proxy_port and proxy_tls name, and for no other. */
 	char proxy_basic[TOKEN_BASIC_MAX];
 	struct token_health health;
 };
 
-#define TOKEN_LAYOUT UINT64_C(0x746f6b656e000003)
+_Static_assert(offsetof(struct token_value, health) ==
+		   offsetof(struct token_value, proxy_basic) + TOKEN_BASIC_MAX,
+	       "no padding: values are compared as bytes");
+
+#define TOKEN_LAYOUT UINT64_C(0x746f6b656e000004)
 
 #endif

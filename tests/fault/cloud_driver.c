@@ -366,6 +366,8 @@ cmd_show(void)
 	json_u64(&j, "dns_failed", v.dns_failed);
 	json_u64(&j, "addr_serial", v.addr_serial);
 	json_str(&j, "host", v.host);
+	json_u64(&j, "proxy_port", v.proxy_port);
+	json_u64(&j, "proxy_tls", v.proxy_tls);
 	json_str(&j, "proxy_basic", v.proxy_basic);
 	json_object_end(&j);
 	NEED(!b.cut);

@@ -571,6 +571,25 @@ def test_password_comes_with_its_proxy(driver, dns):
     driver.until(lambda s: base64.b64decode(s["proxy_basic"]) == b"svc-old:one")
 
 
+def test_it_is_said_which_proxy_the_password_is_for(driver, dns):
+    """Relays send it to no other, not even one of the same name."""
+    def published(show):
+        return (show["host"], show["proxy_port"], show["proxy_tls"],
+                base64.b64decode(show["proxy_basic"]), show["naddr"])
+    dns.records["proxy.example.test"] = [("A", "127.0.0.1", 60)]
+    driver.do("set proxy http://proxy.example.test:3128", "proxycred 2 old svc-old one",
+              "proxycred 3 new svc-new two", "set proxy_credential old")
+    start(driver)
+    name, old, new = "proxy.example.test", b"svc-old:one", b"svc-new:two"
+    driver.until(lambda s: published(s) == (name, 3128, 0, old, 1))
+    driver.do("set proxy http://proxy.example.test:3129", "set proxy_credential new", "apply")
+    driver.until(lambda s: published(s) == (name, 3129, 0, new, 1))
+    driver.do("set proxy https://proxy.example.test:3129", "set proxy_credential old", "apply")
+    driver.until(lambda s: published(s) == (name, 3129, 1, old, 1))
+    driver.do("set proxy ", "apply")
+    driver.until(lambda s: published(s) == (TENANT, 0, 0, b"", 2))
+
+
 def test_proxy_exempts_by_host(driver, dns, endpoint):
     driver.do("set proxy http://127.0.0.1:1", f"set no_proxy {HOST}")
     start(driver)

@@ -3,7 +3,9 @@ does what no proxy should."""
 
 import os
 import re
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -243,6 +245,67 @@ def test_changes_are_live_and_lose_no_request(proxied):
             proxied.rmsctl("reload")
             for _ in range(10):
                 good(proxied, server)
+
+
+def passwords(lab, *names):
+    """Each with a user of its name, and so with the password NAME:word-NAME."""
+    for name in names:
+        secret = lab.path(f"{name}.secret")
+        with open(secret, "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, 0o600)) as f:
+            f.write(f"word-{name}")
+        lab.rmsctl("credentials", "proxy", name, "--user", name, "--secret-file", secret)
+
+
+def heard(proxy):
+    """The passwords that it was told."""
+    return {basic(head) for head in proxy.heads}
+
+
+def has_the_set(lab, role):
+    return all(p["ready"] for p in lab.status()["processes"] if p["role"] == role)
+
+
+@pytest.mark.parametrize("late", ["cloud", "relay"])
+def test_no_proxy_gets_the_password_of_another_port(proxied, late):
+    """Cloud agent and relay take a set one after the other, in either order."""
+    other = {"cloud": "relay", "relay": "cloud"}[late]
+    with ScriptedProxy(names=NAMES) as one, ScriptedProxy(names=NAMES) as two, \
+            proxied.server() as server, ThreadPoolExecutor() as pool:
+        passwords(proxied, "one", "two")
+        use(proxied, one, proxy_credential='"one"')
+        good(proxied, server)
+        proxied.cloud(drop_connections=True)
+        assert wait_until(lambda: proxied.counters()["up_idle"] == 0, 5)
+        pid = proxied.kill(late, 0, signal.SIGSTOP)
+        try:
+            proxied.edit(proxy=f'"http://127.0.0.1:{two.port}"', proxy_credential='"two"')
+            reload = pool.submit(proxied.rmsctl, "reload")
+            assert wait_until(lambda: has_the_set(proxied, other), 5)
+            assert not has_the_set(proxied, late)
+            if late == "cloud":
+                good(proxied, server)
+                assert len(one.heads) == 2 and two.connections == 0
+            else:
+                call = pool.submit(good, proxied)
+                time.sleep(0.2)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        reload.result()
+        if late == "relay":
+            call.result()
+        proxied.cloud(drop_connections=True)
+        good(proxied, server)
+        assert (heard(one), heard(two)) == ({"one:word-one"}, {"two:word-two"})
+        # Under way all the time.
+        for number in range(8):
+            proxy, name = ((one, "one"), (two, "two"))[number % 2]
+            proxied.edit(proxy=f'"http://127.0.0.1:{proxy.port}"', proxy_credential=f'"{name}"')
+            reload = pool.submit(proxied.rmsctl, "reload")
+            while not reload.done():
+                proxied.cloud(drop_connections=True)
+                good(proxied, server)
+            reload.result()
+        assert (heard(one), heard(two)) == ({"one:word-one"}, {"two:word-two"})
 
 
 def test_pooled_connections_of_the_old_way_end(proxied):

@@ -12,6 +12,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/proxy.h"
+
+void
+scene_conf_proxy(const char *url)
+{
+	snprintf(world.conf.proxy.s, sizeof(world.conf.proxy.s), "%s", url);
+}
+
+void
+scene_token_proxy(const char *url, const char *basic)
+{
+	struct token_value *t = &world.token;
+	static struct conf c;
+	struct conf_proxy p;
+
+	snprintf(c.proxy.s, sizeof(c.proxy.s), "%s", url);
+	VIRT_NEED(conf_proxy_for(&c, "cloud.test", &p) == 0);
+	snprintf(t->host, sizeof(t->host), "%s",
+		 p.used ? p.host : "cloud.test");
+	t->proxy_port = p.port;
+	t->proxy_tls = p.tls;
+	snprintf(t->proxy_basic, sizeof(t->proxy_basic), "%s", basic);
+}
+
 void
 scene_up(void)
 {

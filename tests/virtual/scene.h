@@ -20,6 +20,12 @@
 #define BODY  "<a>some body of a request</a>"
 #define REPLY "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
+/* world.conf names this proxy (a URL), or none with "". */
+void scene_conf_proxy(const char *url);
+/* What the cloud agent has in world.token is for that proxy, or for the way
+ * without one: name, port, scheme and this password in base64. */
+void scene_token_proxy(const char *url, const char *basic);
+
 /* A relay with the defaults, ready. */
 void scene_up(void);
 /* Sends the usual request. */

@@ -42,9 +42,11 @@ up(const uint8_t *last, unsigned n)
 static void
 set_proxy(const char *scheme, const char *host)
 {
-	snprintf(world.conf.proxy.s, sizeof(world.conf.proxy.s), "%s://%s:3128",
-		 scheme, host);
-	snprintf(world.token.host, sizeof(world.token.host), "%s", host);
+	char url[64];
+
+	snprintf(url, sizeof(url), "%s://%s:3128", scheme, host);
+	scene_conf_proxy(url);
+	scene_token_proxy(url, "");
 }
 
 static void

@@ -25,8 +25,8 @@ static void
 proxied(const char *url)
 {
 	world_init();
-	snprintf(world.conf.proxy.s, sizeof(world.conf.proxy.s), "%s", url);
-	snprintf(world.token.host, sizeof(world.token.host), "proxy.test");
+	scene_conf_proxy(url);
+	scene_token_proxy(url, "");
 	world_up();
 }
 

@@ -53,7 +53,8 @@ static struct {
 	enum virt_connect next, later;
 	bool at_set[256]; /* by the last byte of an address */
 	enum virt_connect at[256];
-	uint8_t address;  /* of the newest connect() */
+	uint8_t address; /* of the newest connect() */
+	uint16_t port;
 	int hanging[256]; /* the newest that hangs, by address */
 	unsigned connects;
 	char cloud[64];
@@ -201,6 +202,12 @@ uint8_t
 virt_connected_to(void)
 {
 	return v.address;
+}
+
+uint16_t
+virt_connected_port(void)
+{
+	return v.port;
 }
 
 unsigned
@@ -416,6 +423,9 @@ connect_how(const struct sockaddr *addr)
 {
 	enum virt_connect how = v.next;
 
+	/* at the same place in both */
+	v.port =
+	    ntohs(((const struct sockaddr_in *)(const void *)addr)->sin_port);
 	if (addr->sa_family == AF_INET6)
 		v.address = ((const struct sockaddr_in6 *)(const void *)addr)
 				->sin6_addr.s6_addr[15];

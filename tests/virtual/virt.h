@@ -81,6 +81,8 @@ void virt_connects_at(uint8_t address, enum virt_connect how);
 void virt_connect_late(uint8_t address);
 /* The last byte of the address of the newest connect(). */
 uint8_t virt_connected_to(void);
+/* Its port. */
+uint16_t virt_connected_port(void);
 /* connect() calls so far. */
 unsigned virt_connected(void);
 

@@ -10,6 +10,7 @@
 #define RMS_CLOUD_AGENT_H
 
 #include "conf/conf.h"
+#include "conf/proxy.h"
 #include "shm/base/bug.h"
 #include "shm/msg.h"
 #include "shm/token.h"
@@ -32,7 +33,7 @@ struct agent {
 	struct token_fetcher *fetcher;
 	struct token_keep *keep;
 	struct conf conf;	     /* as applied */
-	bool via_proxy;		     /* tenant is the proxy's name */
+	struct conf_proxy way;	     /* used: tenant is the proxy's name */
 	char basic[TOKEN_BASIC_MAX]; /* for it; published with its addresses */
 	struct msg_creds creds;
 	/* as received, until they are applied */

@@ -13,7 +13,6 @@
 
 #include <openssl/evp.h>
 
-#include "conf/proxy.h"
 #include "worker/child.h"
 #include "worker/cloud/agent.h"
 #include "worker/cloud/cloud_url.h"
@@ -45,7 +44,7 @@ agent_dns_tell(struct agent *a)
 	a->dns_told = id;
 	a->dns_why = st;
 	snprintf(detail, sizeof(detail), "%s%s: %s",
-		 a->via_proxy ? "web proxy " : "", resolve_name_host(a->tenant),
+		 a->way.used ? "web proxy " : "", resolve_name_host(a->tenant),
 		 resolve_status_text(st));
 	log_warn("%s", detail);
 	agent_event(a, id, detail);
@@ -196,7 +195,8 @@ agent_set_basic(struct agent *a, const struct msg_cred *k, bool used)
 }
 
 static void
-agent_apply_proxy(struct agent *a, const struct conf *c, bool tenant_via,
+agent_apply_proxy(struct agent *a, const struct conf *c,
+		  const struct conf_proxy *tenant,
 		  const struct conf_proxy *issuer)
 {
 	const struct msg_cred *k = agent_proxy_cred(a, c);
@@ -209,8 +209,8 @@ agent_apply_proxy(struct agent *a, const struct conf *c, bool tenant_via,
 	token_fetcher_proxy(a->fetcher, &p);
 	token_fetcher_pins(a->fetcher, c->cloud_issuers.s);
 	str_wipe(&p, sizeof(p));
-	a->via_proxy = tenant_via;
-	agent_set_basic(a, k, tenant_via);
+	a->way = *tenant;
+	agent_set_basic(a, k, tenant->used);
 }
 
 int
@@ -221,6 +221,7 @@ agent_apply_names(struct agent *a, const struct conf *c, const char *token_url)
 	struct conf_proxy tenant, issuer;
 	int rc;
 
+	a->named = false; /* of one set and of the next: nothing of both */
 	rc = agent_set_name(a, &a->tenant, c->tenant_url.s, c,
 			    c->cloud_addresses.s, fixed, &tenant);
 	if (rc != 0)
@@ -230,7 +231,7 @@ agent_apply_names(struct agent *a, const struct conf *c, const char *token_url)
 	token_keep_name(a->keep, NULL);
 	rc = agent_set_name(a, &a->issuer, token_url, c, "", false, &issuer);
 	if (rc == 0)
-		agent_apply_proxy(a, c, tenant.used, &issuer);
+		agent_apply_proxy(a, c, &tenant, &issuer);
 	token_keep_name(a->keep, a->issuer);
 	a->named = rc == 0;
 	return rc;

@@ -41,7 +41,7 @@ agent_dns_status(struct agent *a, struct msg_cloud_status *s)
 	s->dns_failed = st != RESOLVE_OK && st != RESOLVE_PENDING;
 	if (s->dns_failed)
 		snprintf(s->dns_error, sizeof(s->dns_error), "%s%.160s: %s",
-			 a->via_proxy ? "web proxy " : "",
+			 a->way.used ? "web proxy " : "",
 			 resolve_name_host(a->tenant), resolve_status_text(st));
 }
 
@@ -66,19 +66,21 @@ agent_status(struct agent *a)
 }
 
 static void
-agent_publish_basic(struct agent *a)
+agent_publish_proxy(struct agent *a)
 {
-	memcpy(publish_value(a->publish)->proxy_basic, a->basic,
-	       sizeof(a->basic));
+	struct token_value *v = publish_value(a->publish);
+
+	v->proxy_port = a->way.used ? a->way.port : 0;
+	v->proxy_tls = a->way.used && a->way.tls;
+	memcpy(v->proxy_basic, a->basic, sizeof(v->proxy_basic));
 }
 
 /*
  * A name that has not been looked up yet is no news: relays use the way that
  * they had until there is another.  So what is for a proxy is published with
- * its name, not before: it would go to the one before.
- *
- * GAP: a proxy that changes its port or scheme, but not its name, is given the
- * new password by relays that have not applied the set yet, the old way.
+ * its name, not before, and with its port and scheme: a relay that has not
+ * applied the set yet, or has before us, sees that it is not for the proxy
+ * that it uses (worker/relay/way.c).
  */
 static void
 agent_publish_addrs(struct agent *a)
@@ -89,14 +91,14 @@ agent_publish_addrs(struct agent *a)
 	if (!a->named)
 		return;
 	if (a->tenant == NULL) {
-		agent_publish_basic(a);
+		agent_publish_proxy(a);
 		publish_addrs(a->publish, "", &none, false);
 		return;
 	}
 	st = resolve_name_status(a->tenant);
 	if (st == RESOLVE_PENDING && resolve_name_addrs(a->tenant)->n == 0)
 		return;
-	agent_publish_basic(a);
+	agent_publish_proxy(a);
 	publish_addrs(a->publish, resolve_name_host(a->tenant),
 		      resolve_name_addrs(a->tenant),
 		      st != RESOLVE_OK && st != RESOLVE_PENDING);

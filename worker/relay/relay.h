@@ -22,6 +22,7 @@
 #include "worker/child.h"
 #include "worker/relay/health.h"
 #include "worker/relay/listener.h"
+#include "worker/relay/way.h"
 
 /* Size of the blocks that heads and bodies are read into. */
 #define RELAY_BLOCK 65536
@@ -67,7 +68,8 @@ struct relay {
 	struct trail *trail; /* NULL: requests are not noted */
 	struct pub *token;
 	uint64_t token_seq;
-	struct token_value *tv; /* copy of the newest; owned */
+	struct token_value *tv; /* copy of the newest; addresses and proxy_basic
+				 * are those of `way` (way.h); owned */
 	struct relay_cred cred[TOKEN_CREDS_MAX];
 
 	struct ipc *keeper;
@@ -80,6 +82,7 @@ struct relay {
 	struct relay_ca cloud_ca, proxy_ca;
 	struct conf_proxy way;	 /* in use */
 	struct conf_proxy want;	 /* configured: used once its addresses come */
+	struct way_known known;	 /* of `way` */
 	uint64_t cloud_epoch;	 /* another tenant, way or issuers: one more */
 	char cloud_issuers[512]; /* the pins that the pool was made with */
 	char tenant_host[256];

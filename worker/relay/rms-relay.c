@@ -120,7 +120,7 @@ relay_token_apply(struct relay *w)
 		w->tv->naddr = 0;
 	w->tv->host[sizeof(w->tv->host) - 1] = '\0';
 	w->tv->proxy_basic[sizeof(w->tv->proxy_basic) - 1] = '\0';
-	way_on_addresses(w);
+	way_on_published(w);
 }
 
 void

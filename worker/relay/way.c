@@ -98,10 +98,32 @@ way_dial_host(const struct relay *w, const struct conf_proxy *p)
 	return p->used ? p->host : w->tenant_host;
 }
 
+/* Are the addresses in w->tv those of the name that p dials? */
 static bool
 way_addresses_of(const struct relay *w, const struct conf_proxy *p)
 {
 	return strcasecmp(w->tv->host, way_dial_host(w, p)) == 0;
+}
+
+/* Are they published for p itself, as its password is? */
+static bool
+way_is_published(const struct relay *w, const struct conf_proxy *p)
+{
+	const struct token_value *v = w->tv;
+
+	if (!way_addresses_of(w, p))
+		return false;
+	if (!p->used)
+		return v->proxy_port == 0;
+	return v->proxy_port == p->port && (v->proxy_tls != 0) == p->tls;
+}
+
+/* The agent goes straight, and not to our tenant. */
+static bool
+way_is_foreign(const struct relay *w)
+{
+	return w->tv->proxy_port == 0 &&
+	       strcasecmp(w->tv->host, w->tenant_host) != 0;
 }
 
 static void
@@ -118,13 +140,61 @@ way_take(struct relay *w)
 		log_info("the cloud is reached without a web proxy");
 }
 
-void
-way_on_addresses(struct relay *w)
+/* ---- what is published of it ------------------------------------------ */
+
+static void
+way_learn_addresses(struct relay *w)
 {
-	if (way_addresses_of(w, &w->want))
+	const struct token_value *v = w->tv;
+	struct way_known *k = &w->known;
+
+	memcpy(k->addr, v->addr, sizeof(k->addr));
+	memcpy(k->bad, v->health.bad, sizeof(k->bad));
+	k->addr_serial = v->addr_serial;
+	k->naddr = v->naddr;
+}
+
+static void
+way_learn(struct relay *w)
+{
+	way_learn_addresses(w);
+	memcpy(w->known.proxy_basic, w->tv->proxy_basic,
+	       sizeof(w->known.proxy_basic));
+	w->known.any = true;
+}
+
+/* What everybody looks at. */
+static void
+way_show(struct relay *w)
+{
+	struct token_value *v = w->tv;
+	const struct way_known *k = &w->known;
+
+	memcpy(v->addr, k->addr, sizeof(v->addr));
+	memcpy(v->health.bad, k->bad, sizeof(v->health.bad));
+	v->addr_serial = k->addr_serial;
+	v->naddr = k->naddr;
+	memcpy(v->proxy_basic, k->proxy_basic, sizeof(v->proxy_basic));
+}
+
+static void
+way_forget(struct relay *w)
+{
+	str_wipe(&w->known, sizeof(w->known));
+}
+
+void
+way_on_published(struct relay *w)
+{
+	if (way_is_published(w, &w->want))
 		way_take(w);
-	else if (!way_addresses_of(w, &w->way))
-		w->tv->naddr = 0;
+	if (way_is_published(w, &w->way))
+		way_learn(w);
+	else if (way_is_foreign(w))
+		way_forget(w);
+	else if (w->known.any && way_addresses_of(w, &w->way))
+		way_learn_addresses(w); /* whatever the port */
+	way_show(w);
 }
 
 /* ---- configuration --------------------------------------------------- */
@@ -196,6 +266,8 @@ way_set(struct relay *w)
 	if (strcmp(before, w->tenant_base) != 0) {
 		/* nothing of another tenant's, not even its way */
 		w->way = w->want;
+		way_forget(w);
+		way_show(w);
 		way_new_epoch(w);
 		tls_cloud_forget();
 	}
