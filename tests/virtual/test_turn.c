@@ -284,6 +284,45 @@ SCENARIO(agent_of_another_tenant)
 	is_refused("NO_ADDRESS");
 }
 
+/* --- who vouches for the proxy ---------------------------------------------
+ */
+
+/* The new one's issuers are for the new one only. */
+SCENARIO(old_proxy_goes_by_its_own_issuers)
+{
+	static const char *const from = "https://proxy.test:3128";
+	struct end c, px;
+
+	up(from);
+	scene_conf_proxy("https://proxy.test:3129");
+	world_reload(CA_OURS, CA_OTHER);
+	goes_by(from, ONE, A);
+	lost_nothing();
+	publishes("https://proxy.test:3129", TWO, A);
+	world_token();
+	end_dial(&c, false);
+	scene_ask(&c);
+	world_run();
+	VIRT_NEED(proxy_accept(&px) && virt_connected_port() == 3129);
+	end_become_tls(&px);
+	end_take(&px);
+	end_await(&c, "PROXY_CERT");
+	VIRT_NEED(!end_has(&px, "CONNECT"));
+	end_close(&px);
+	end_close(&c);
+	/* of one that stays they are in force at once */
+	world_reload(CA_OURS, CA_OURS);
+	goes_by("https://proxy.test:3129", TWO, A);
+	world_reload(CA_OURS, CA_OTHER);
+	end_dial(&c, false);
+	scene_ask(&c);
+	world_run();
+	VIRT_NEED(proxy_accept(&px));
+	end_become_tls(&px);
+	end_take(&px);
+	end_await(&c, "PROXY_CERT");
+}
+
 int
 main(void)
 {
@@ -295,6 +334,7 @@ main(void)
 	    cmocka_unit_test(new_relay_has_no_password_for_another_port),
 	    cmocka_unit_test(another_tenant_behind_another_proxy),
 	    cmocka_unit_test(agent_of_another_tenant),
+	    cmocka_unit_test(old_proxy_goes_by_its_own_issuers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,6 +79,7 @@ struct relay {
 
 	/* the cloud, from tenant_url, and the way to it (way.c) */
 	SSL_CTX *cloud_ctx, *proxy_ctx;
+	SSL_CTX *proxy_next; /* of `want`, until it is used; NULL: no other */
 	struct relay_ca cloud_ca, proxy_ca;
 	struct conf_proxy way;	 /* in use */
 	struct conf_proxy want;	 /* configured: used once its addresses come */

@@ -126,12 +126,26 @@ way_is_foreign(const struct relay *w)
 	       strcasecmp(w->tv->host, w->tenant_host) != 0;
 }
 
+/* Issuers for the web proxy came with a set: they are for its proxy, not for
+ * the one before. */
+static void
+way_use_issuers(struct relay *w)
+{
+	if (w->proxy_next == NULL)
+		return;
+	SSL_CTX_free(w->proxy_ctx);
+	w->proxy_ctx = w->proxy_next;
+	w->proxy_next = NULL;
+	way_new_epoch(w);
+}
+
 static void
 way_take(struct relay *w)
 {
 	if (way_same(&w->way, &w->want))
 		return;
 	w->way = w->want;
+	way_use_issuers(w);
 	way_new_epoch(w);
 	if (w->way.used)
 		log_info("the cloud is reached through the web proxy %s:%u",
@@ -239,12 +253,12 @@ way_commit_issuers(struct relay *w, const struct way_next *n)
 		tls_cloud_forget();
 	}
 	if (n->proxy != NULL) {
-		SSL_CTX_free(w->proxy_ctx);
-		w->proxy_ctx = n->proxy;
+		SSL_CTX_free(w->proxy_next);
+		w->proxy_next = n->proxy;
 	}
 	str_cut(w->cloud_issuers, sizeof(w->cloud_issuers),
 		slice_of(w->c->conf.cloud_issuers.s));
-	if (n->cloud != NULL || n->proxy != NULL)
+	if (n->cloud != NULL)
 		way_new_epoch(w);
 	w->cloud_ca.fresh = w->proxy_ca.fresh = false;
 }
@@ -271,5 +285,7 @@ way_set(struct relay *w)
 		way_new_epoch(w);
 		tls_cloud_forget();
 	}
+	if (way_same(&w->way, &w->want))
+		way_use_issuers(w);
 	return 0;
 }
