@@ -169,6 +169,67 @@ SCENARIO(nobody_waits_where_nobody_may)
 	finds_no_room(EXCHANGE);
 }
 
+/* --- a limit that is higher than it was --------------------------------------
+ */
+
+/* From now on, before a moment has passed. */
+static void
+raised(int64_t cloud, int64_t account)
+{
+	world.conf.cloud_requests_max = cloud;
+	world.conf.account_requests_max = account;
+	world_reload(CA_OURS, CA_OURS);
+}
+
+SCENARIO(a_higher_limit_of_an_account_counts_at_once)
+{
+	struct end crawl[6], other[2], at_cloud, other_at_cloud;
+
+	limits(100, 1, 8);
+	goes(&crawl[0], &at_cloud, CRAWLER);
+	goes(&other[0], &other_at_cloud, CRAWLER_2);
+	for (size_t i = 1; i < 6; i++)
+		waits(&crawl[i], CRAWLER);
+	waits(&other[1], CRAWLER_2);
+	raised(100, 3);
+	VIRT_NEED(world_stat(STAT_queue_length) == 3);
+	for (size_t i = 1; i < 3; i++)
+		cloud_serve(&at_cloud);
+	cloud_serve(&at_cloud); /* of the other */
+	raised(100, 0);
+	VIRT_NEED(world_stat(STAT_queue_length) == 0);
+	VIRT_NEED(virt_connected() == 8);
+}
+
+/* What the account lets go on waits for the relay. */
+SCENARIO(a_higher_limit_of_an_account_gets_it_ready)
+{
+	struct end crawl[4], at_cloud;
+
+	limits(2, 1, 8);
+	goes(&crawl[0], &at_cloud, CRAWLER);
+	for (size_t i = 1; i < 4; i++)
+		waits(&crawl[i], CRAWLER);
+	raised(2, 3); /* one of two places is Exchange's */
+	VIRT_NEED(world_stat(STAT_queue_length) == 3);
+	raised(4, 3);
+	VIRT_NEED(world_stat(STAT_queue_length) == 1);
+	is_answered(&crawl[0], &at_cloud);
+	VIRT_NEED(world_stat(STAT_queue_length) == 0);
+}
+
+SCENARIO(a_higher_limit_of_the_relay_counts_at_once)
+{
+	struct end mail[4], at_cloud;
+
+	limits(1, 0, 8);
+	goes(&mail[0], &at_cloud, EXCHANGE);
+	for (size_t i = 1; i < 4; i++)
+		waits(&mail[i], EXCHANGE);
+	raised(3, 0);
+	VIRT_NEED(world_stat(STAT_queue_length) == 1);
+}
+
 /* --- memory ----------------------------------------------------------------
  */
 
@@ -249,6 +310,9 @@ main(void)
 	    cmocka_unit_test(a_place_is_free_for_exchange_also_among_few),
 	    cmocka_unit_test(one_place_is_everybodys),
 	    cmocka_unit_test(nobody_waits_where_nobody_may),
+	    cmocka_unit_test(a_higher_limit_of_an_account_counts_at_once),
+	    cmocka_unit_test(a_higher_limit_of_an_account_gets_it_ready),
+	    cmocka_unit_test(a_higher_limit_of_the_relay_counts_at_once),
 	    cmocka_unit_test(connections_while_memory_is_short),
 	    cmocka_unit_test(
 		some_connections_are_taken_however_short_memory_is),

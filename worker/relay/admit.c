@@ -360,7 +360,8 @@ admit_request(struct client *c)
 	return true;
 }
 
-/* One of the account has ended: another of it may get ready. */
+/* The account has fewer than before, or may have more: others of it get ready.
+ */
 static void
 admit_promote(struct relay *w, struct meter *m)
 {
@@ -398,6 +399,19 @@ admit_leave(struct client *c)
 		m->requests--;
 	admit_promote(c->w, m);
 	admit_kick(a);
+}
+
+static void
+admit_on_meter(void *arg, struct meter *m)
+{
+	admit_promote(arg, m);
+}
+
+void
+admit_on_conf(struct relay *w)
+{
+	meters_each(&w->admit->accounts, admit_on_meter, w);
+	admit_kick(w->admit);
 }
 
 /* ---- memory -------------------------------------------------------------- */
@@ -449,5 +463,4 @@ admit_sweep(struct relay *w)
 	meters_sweep(&w->admit->sources, now);
 	meters_sweep(&w->admit->accounts, now);
 	admit_memory(w);
-	admit_kick(w->admit); /* a limit may be higher than it was */
 }

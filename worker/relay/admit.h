@@ -55,6 +55,10 @@ MUST_USE bool admit_request(struct client *c);
  * when it has none. */
 void admit_leave(struct client *c);
 
+/* The configuration is new: who has waited for a limit that is higher now waits
+ * no longer. */
+void admit_on_conf(struct relay *w);
+
 /* Once a second: meters that nothing holds go, and memory is looked at. */
 void admit_sweep(struct relay *w);
 

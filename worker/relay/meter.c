@@ -64,6 +64,15 @@ meters_sweep(struct meters *ms, uint64_t now)
 }
 
 void
+meters_each(struct meters *ms, void (*fn)(void *arg, struct meter *m),
+	    void *arg)
+{
+	for (size_t i = 0; i < METER_BUCKETS; i++)
+		for (struct meter *m = ms->bucket[i]; m != NULL; m = m->next)
+			fn(arg, m);
+}
+
+void
 meters_fini(struct meters *ms)
 {
 	for (size_t i = 0; i < METER_BUCKETS; i++) {

@@ -51,6 +51,9 @@ MUST_USE struct meter *meter_get(struct meters *ms, uint64_t key);
 /* Frees those that no connection and no request holds and whose pace says
  * nothing any more.  now: as for meter_pace(). */
 void meters_sweep(struct meters *ms, uint64_t now);
+/* fn(m) for each of them; fn must neither make nor free one. */
+void meters_each(struct meters *ms, void (*fn)(void *arg, struct meter *m),
+		 void *arg);
 /* Frees all. */
 void meters_fini(struct meters *ms);
 

@@ -439,6 +439,8 @@ relay_on_conf(struct child *c, bool first)
 		health_reset(w);
 	w->token_seq = 0; /* host and scheme may have changed */
 	relay_token_refresh(w);
+	if (!first)
+		admit_on_conf(w);
 	return 0;
 }
 
