@@ -17,6 +17,7 @@
 
 #include "shm/base/log.h"
 #include "tests/virtual/scene.h"
+#include "worker/relay/relay.h"
 
 #define UNAUTHORIZED "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
 #define ROUNDS	     24
@@ -350,6 +351,85 @@ no_memory_behind_a_balancer(void **state)
 				 "allocation, PROXY") > 1000);
 }
 
+/* --- a block to read into ---------------------------------------------------
+ */
+
+/* A client with half a head, and so with the newest free block, if there is
+ * one. */
+static void
+holds_a_block(struct end *c)
+{
+	end_dial(c, false);
+	end_send(c, "POST ");
+}
+
+static void
+is_told_of_no_memory(struct end *c)
+{
+	VIRT_NEED(virt_alloc_denied());
+	end_await(c, "HTTP/1.1 503 ");
+	end_take(c);
+	VIRT_NEED(end_has(c, "NOMEM") && end_has(c, "\r\nRetry-After: "),
+		  c->got);
+	VIRT_NEED(world_stat(STAT_nomem) == 1);
+	VIRT_NEED(world_stat(STAT_up_failed) == 0 && !world_had_event(3107),
+		  "the cloud is blamed");
+}
+
+SCENARIO(no_memory_to_read_a_reply)
+{
+	struct end c, cloud;
+
+	scene_up();
+	holds_a_block(&c);
+	virt_alloc_deny(RELAY_BLOCK);
+	end_send(&c, request(REQ_PATH, BODY) + strlen("POST "));
+	VIRT_NEED(cloud_accept(&cloud));
+	end_handshake(&cloud);
+	world_run();
+	is_told_of_no_memory(&c);
+	end_close(&c);
+	end_dial(&c, false);
+	scene_exchange(&c, &cloud);
+}
+
+/* The pooled connection is as good as any, and the cloud is not asked twice. */
+SCENARIO(no_memory_to_read_a_reply_of_the_pool)
+{
+	struct end c, cloud, other;
+
+	scene_up();
+	end_dial(&c, false);
+	scene_exchange(&c, &cloud);
+	end_clear(&c);
+	holds_a_block(&other);
+	virt_alloc_deny(RELAY_BLOCK);
+	scene_ask(&c);
+	is_told_of_no_memory(&c);
+	VIRT_NEED(world_stat(STAT_up_retries) == 0 && virt_connected() == 1);
+	end_send(&other, request(REQ_PATH, BODY) + strlen("POST "));
+	cloud_serve(&cloud);
+	end_send(&cloud, REPLY);
+	end_await(&other, "hello");
+}
+
+SCENARIO(no_memory_to_read_the_answer_of_a_proxy)
+{
+	struct end c, px;
+
+	world_init();
+	scene_conf_proxy("http://proxy.test:3128");
+	scene_token_proxy("http://proxy.test:3128", "");
+	world_up();
+	holds_a_block(&c);
+	virt_alloc_deny(RELAY_BLOCK);
+	end_send(&c, request(REQ_PATH, BODY) + strlen("POST "));
+	VIRT_NEED(proxy_accept(&px));
+	is_told_of_no_memory(&c);
+	end_take(&px);
+	VIRT_NEED(px.len == 0 && px.eof, px.got);
+}
+
 int
 main(void)
 {
@@ -362,6 +442,9 @@ main(void)
 	    cmocka_unit_test(no_memory_for_chunks),
 	    cmocka_unit_test(no_memory_for_a_large_head),
 	    cmocka_unit_test(no_memory_behind_a_balancer),
+	    cmocka_unit_test(no_memory_to_read_a_reply),
+	    cmocka_unit_test(no_memory_to_read_a_reply_of_the_pool),
+	    cmocka_unit_test(no_memory_to_read_the_answer_of_a_proxy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

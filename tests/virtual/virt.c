@@ -62,6 +62,7 @@ static struct {
 	/* memory */
 	bool counting;
 	unsigned allocs, fail_at;
+	size_t deny; /* bytes of an allocation that fails; 0: none */
 } v;
 
 /* The process under test runs in this thread. */
@@ -507,11 +508,13 @@ void *__wrap_realloc(void *p, size_t size);
 
 /* Is this the one that fails? */
 static bool
-fails(void)
+fails(size_t size)
 {
-	if (!is_process || !v.counting)
-		return false;
-	if (++v.allocs != v.fail_at)
+	bool denied = is_process && size > 0 && size == v.deny;
+
+	if (denied)
+		v.deny = 0;
+	else if (!is_process || !v.counting || ++v.allocs != v.fail_at)
 		return false;
 	errno = ENOMEM;
 	return true;
@@ -520,19 +523,19 @@ fails(void)
 void *
 __wrap_malloc(size_t size)
 {
-	return fails() ? NULL : __real_malloc(size);
+	return fails(size) ? NULL : __real_malloc(size);
 }
 
 void *
 __wrap_calloc(size_t n, size_t size)
 {
-	return fails() ? NULL : __real_calloc(n, size);
+	return fails(n * size) ? NULL : __real_calloc(n, size);
 }
 
 void *
 __wrap_realloc(void *p, size_t size)
 {
-	return fails() ? NULL : __real_realloc(p, size);
+	return fails(size) ? NULL : __real_realloc(p, size);
 }
 
 static void *
@@ -587,7 +590,20 @@ virt_alloc_count(void)
 }
 
 void
+virt_alloc_deny(size_t size)
+{
+	v.deny = size;
+}
+
+bool
+virt_alloc_denied(void)
+{
+	return v.deny == 0;
+}
+
+void
 virt_alloc_end(void)
 {
 	v.counting = false;
+	v.deny = 0;
 }

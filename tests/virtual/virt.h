@@ -101,6 +101,10 @@ void virt_set_room(int bytes);
  */
 void virt_alloc_begin(unsigned fail_at);
 unsigned virt_alloc_count(void);
+/* The next one of exactly so many bytes fails. */
+void virt_alloc_deny(size_t size);
+/* Did it? */
+bool virt_alloc_denied(void);
 /* No failure from now on. */
 void virt_alloc_end(void);
 

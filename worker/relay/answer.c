@@ -393,12 +393,17 @@ answer_steps(struct client *c, struct out *o)
 	return s;
 }
 
-/* The cloud ended its side, or the connection broke. */
+/* The cloud ended its side, or the connection broke, or there is nothing to
+ * read it into. */
 static enum answer_step
 answer_on_end(struct client *c, enum io_result r, struct out *o)
 {
 	struct exchange *x = c->x;
 
+	if (x->up->block == NULL) {
+		client_refuse(c, REASON_NOMEM, NULL);
+		return ANSWER_OVER;
+	}
 	if (r == IO_EOF && x->reply_head_done &&
 	    x->reply_framing == HTTP_CLOSE && !x->up->wire.truncated) {
 		x->up_keep = false;

@@ -545,7 +545,6 @@ auth_ok(struct client *c, const struct msg_auth_reply *m)
 	unpack_init(&u, m->identity.p, m->identity.len);
 	x->ident = identity_unpack(&u);
 	if (x->ident == NULL && errno == ENOMEM) {
-		stat_add(c->w->row, STAT_nomem, 1);
 		client_refuse(c, REASON_NOMEM, NULL);
 		return;
 	}

@@ -112,6 +112,14 @@ client_cut(struct client *c)
 	c->wire.failed = true;
 }
 
+/* Each connection and request that ends so passes here once. */
+static void
+client_count(const struct client *c, enum reason why)
+{
+	if (why == REASON_NOMEM)
+		stat_add(c->w->row, STAT_nomem, 1);
+}
+
 void
 client_end(struct client *c, enum reason why)
 {
@@ -119,6 +127,7 @@ client_end(struct client *c, enum reason why)
 
 	if (c->state == CLIENT_CLOSED)
 		return;
+	client_count(c, why);
 	auth_abort(c);
 	if (c->x != NULL) {
 		if (c->x->reason == REASON_OK) {
@@ -313,6 +322,7 @@ client_refuse(struct client *c, enum reason why, const char *detail)
 		client_end(c, why);
 		return;
 	}
+	client_count(c, why);
 	if (x->up != NULL)
 		upstream_drop(&x->up);
 	upstream_cancel(c);

@@ -233,7 +233,9 @@ void client_finish(struct client *c, enum reason why);
 /* Own reply instead of the cloud's (reply.h), then as client_finish(); behind
  * a body of unknown length, when whether the connection ends depends on it. */
 void client_refuse(struct client *c, enum reason why, const char *detail);
-/* More bytes into the block.  IO_AGAIN when there is no room or no byte. */
+/* More bytes into the block.  IO_AGAIN when there is no room or no byte.
+ * IO_FAIL with ->block NULL: there is no memory for one; not while there is a
+ * request, which keeps the block of its head. */
 enum io_result client_fill(struct client *c);
 /* The worker drains: idle connections close. */
 void client_drain_idle(struct relay *w);

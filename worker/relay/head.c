@@ -28,7 +28,6 @@ client_on_head(struct client *c, size_t len)
 	enum reason why;
 
 	if (x == NULL) {
-		stat_add(c->w->row, STAT_nomem, 1);
 		client_end(c, REASON_NOMEM);
 		return;
 	}
@@ -117,8 +116,6 @@ client_head_room(struct client *c)
 	rc = client_block_grow(c);
 	if (rc == 0)
 		return true;
-	if (rc == -ENOMEM)
-		stat_add(c->w->row, STAT_nomem, 1);
 	client_refuse_head(c, rc == -ENOMEM ? REASON_NOMEM
 					    : REASON_HEAD_TOO_LARGE);
 	return false;
@@ -148,7 +145,6 @@ client_run_head(struct client *c)
 		return false;
 	}
 	if (r == IO_FAIL && c->block == NULL) {
-		stat_add(c->w->row, STAT_nomem, 1);
 		client_end(c, REASON_NOMEM);
 		return false;
 	}

@@ -38,6 +38,9 @@ proxy_ask(struct upstream *u)
 	struct relay *w = u->w;
 	struct out o;
 
+	u->block = relay_block_take(w);
+	if (u->block == NULL)
+		return IO_FAIL;
 	out_begin(&o, &u->wire);
 	out_str(&o, "CONNECT ");
 	proxy_put_target(&o, w);
@@ -50,10 +53,7 @@ proxy_ask(struct upstream *u)
 		out_str(&o, "\r\n");
 	}
 	out_str(&o, "\r\n");
-	if (!out_end(&o))
-		return IO_FAIL;
-	u->block = relay_block_take(w);
-	return u->block == NULL ? IO_FAIL : IO_OK;
+	return out_end(&o) ? IO_OK : IO_FAIL;
 }
 
 static enum io_result

@@ -274,8 +274,10 @@ upstream_over(struct upstream *u, enum reason why, const char *text)
 	struct relay *w = u->w;
 	struct client *c = u->client;
 
-	stat_add(w->row, STAT_up_failed, 1);
-	upstream_tell(w, upstream_event(why), text);
+	if (why != REASON_NOMEM) {
+		stat_add(w->row, STAT_up_failed, 1);
+		upstream_tell(w, upstream_event(why), text);
+	}
 	upstream_end(u);
 	if (c != NULL) {
 		c->x->up = NULL;
@@ -483,7 +485,11 @@ upstream_run_proxy_tls(struct upstream *u)
 	}
 	u->state = UP_PROXY;
 	loop_timer_set(u->timer, (uint64_t)u->w->c->conf.proxy_timeout_ms);
-	if (proxy_ask(u) != IO_OK)
+	if (proxy_ask(u) == IO_OK)
+		return;
+	if (u->block == NULL)
+		upstream_failed(u, REASON_NOMEM, "out of memory");
+	else
 		upstream_failed(u, REASON_PROXY_CLOSED,
 				"the connection broke before CONNECT was out");
 }

@@ -85,7 +85,9 @@ void upstream_cancel(struct client *c);
  * that is not published; or all. */
 void upstream_sweep(struct relay *w, bool all);
 
-/* Reads into the block; IO_AGAIN when there is no room or no byte. */
+/* Reads into the block; IO_AGAIN when there is no room or no byte.  IO_FAIL
+ * with ->block NULL: there is no memory for one, the connection is as it was.
+ */
 enum io_result upstream_fill(struct upstream *u);
 
 #endif
