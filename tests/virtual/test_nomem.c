@@ -17,6 +17,7 @@
 
 #include "shm/base/log.h"
 #include "tests/virtual/scene.h"
+#include "worker/relay/base64.h"
 #include "worker/relay/relay.h"
 
 #define UNAUTHORIZED "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
@@ -351,18 +352,6 @@ no_memory_behind_a_balancer(void **state)
 				 "allocation, PROXY") > 1000);
 }
 
-/* --- a block to read into ---------------------------------------------------
- */
-
-/* A client with half a head, and so with the newest free block, if there is
- * one. */
-static void
-holds_a_block(struct end *c)
-{
-	end_dial(c, false);
-	end_send(c, "POST ");
-}
-
 static void
 is_told_of_no_memory(struct end *c)
 {
@@ -374,6 +363,77 @@ is_told_of_no_memory(struct end *c)
 	VIRT_NEED(world_stat(STAT_nomem) == 1);
 	VIRT_NEED(world_stat(STAT_up_failed) == 0 && !world_had_event(3107),
 		  "the cloud is blamed");
+}
+
+/* --- the keeper's token ----------------------------------------------------
+ */
+
+/* A size that nothing else has. */
+#define TOKEN_BYTES 999
+#define TOKEN_ROOM  (BASE64_LEN(TOKEN_BYTES) + 1)
+
+static void
+asks_for_a_token(struct end *c, enum keeper_mode keeper)
+{
+	static const char token[TOKEN_BYTES];
+
+	scene_up();
+	world.keeper = keeper;
+	world.keeper_token = (struct slice){token, sizeof(token)};
+	end_dial(c, false);
+	virt_alloc_deny(TOKEN_ROOM);
+	scene_ask(c);
+	end_take(c);
+	VIRT_NEED(virt_alloc_denied());
+}
+
+/* RFC 4559 4.1: a client may hold us to prove ourselves, too.  Without the
+ * proof it takes no reply, and would not know why. */
+SCENARIO(no_memory_for_the_proof_of_who_we_are)
+{
+	struct end c, cloud;
+
+	asks_for_a_token(&c, KEEPER_OK);
+	is_told_of_no_memory(&c);
+	VIRT_NEED(!end_has(&c, "WWW-Authenticate") && virt_connected() == 0,
+		  "it was carried out");
+	end_close(&c);
+	end_dial(&c, false);
+	scene_exchange(&c, &cloud);
+	VIRT_NEED(end_has(&c, "WWW-Authenticate: Negotiate AAAA"), c.got);
+}
+
+/* Without its challenge a client would begin anew, and we with it. */
+SCENARIO(no_memory_for_another_leg)
+{
+	struct end c;
+
+	asks_for_a_token(&c, KEEPER_GOES_ON);
+	is_told_of_no_memory(&c);
+	VIRT_NEED(world.aborts == 1, "the keeper holds it");
+}
+
+/* That it is refused, and why, the answer says without. */
+SCENARIO(no_memory_for_the_token_of_a_refusal)
+{
+	struct end c;
+
+	asks_for_a_token(&c, KEEPER_REFUSES);
+	VIRT_NEED(end_has(&c, "HTTP/1.1 401 ") && end_has(&c, "AUTH_FAILED") &&
+		      end_has(&c, "\r\nWWW-Authenticate: Negotiate\r\n"),
+		  c.got);
+}
+
+/* --- a block to read into ---------------------------------------------------
+ */
+
+/* A client with half a head, and so with the newest free block, if there is
+ * one. */
+static void
+holds_a_block(struct end *c)
+{
+	end_dial(c, false);
+	end_send(c, "POST ");
 }
 
 SCENARIO(no_memory_to_read_a_reply)
@@ -442,6 +502,9 @@ main(void)
 	    cmocka_unit_test(no_memory_for_chunks),
 	    cmocka_unit_test(no_memory_for_a_large_head),
 	    cmocka_unit_test(no_memory_behind_a_balancer),
+	    cmocka_unit_test(no_memory_for_the_proof_of_who_we_are),
+	    cmocka_unit_test(no_memory_for_another_leg),
+	    cmocka_unit_test(no_memory_for_the_token_of_a_refusal),
 	    cmocka_unit_test(no_memory_to_read_a_reply),
 	    cmocka_unit_test(no_memory_to_read_a_reply_of_the_pool),
 	    cmocka_unit_test(no_memory_to_read_the_answer_of_a_proxy),

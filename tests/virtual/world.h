@@ -17,8 +17,10 @@
 #include "tests/virtual/virt.h"
 
 enum keeper_mode {
-	KEEPER_OK,     /* the identity of world.principal */
-	KEEPER_SILENT, /* takes, and never answers */
+	KEEPER_OK,	/* the identity of world.principal */
+	KEEPER_GOES_ON, /* another leg */
+	KEEPER_REFUSES, /* the ticket has expired */
+	KEEPER_SILENT,	/* takes, and never answers */
 };
 
 struct world {
@@ -26,8 +28,10 @@ struct world {
 	char principal[IDENTITY_PRINCIPAL_MAX]; /* of who asks from now on */
 	bool listed; /* it is in the table, when the relay is started */
 	enum keeper_mode keeper;
-	struct stats_row *row;	  /* the relay's counters */
-	unsigned steps, signs;	  /* AUTH_STEP and SIGN that came */
+	struct slice keeper_token; /* that its answers bring; empty: none */
+	struct stats_row *row;	   /* the relay's counters */
+	unsigned steps, signs;	   /* AUTH_STEP and SIGN that came */
+	unsigned aborts;	   /* AUTH_ABORT that came */
 	unsigned events[8];	  /* the last numbers of events, newest first */
 	unsigned ready, refused;  /* READY and REFUSED that came */
 	unsigned stale;		  /* TOKEN_STALE that came */

@@ -32,17 +32,30 @@ static void
 answer_auth(uint64_t id)
 {
 	struct identity ident = {.mech = MECH_KERBEROS};
-	struct msg_auth_reply r = {.outcome = AUTH_OK};
+	struct msg_auth_reply r = {.outcome = AUTH_OK,
+				   .token = world.keeper_token};
 	static uint8_t packed[IDENTITY_PACKED_MAX];
 	struct pack k;
 	size_t len;
 
-	if (world.keeper == KEEPER_SILENT)
+	switch (world.keeper) {
+	case KEEPER_OK:
+		memcpy(ident.principal, world.principal,
+		       sizeof(ident.principal));
+		pack_init(&k, packed, sizeof(packed));
+		identity_pack(&k, &ident);
+		r.identity = (struct slice){(const char *)packed, k.len};
+		break;
+	case KEEPER_GOES_ON:
+		r.outcome = AUTH_CONTINUE;
+		break;
+	case KEEPER_REFUSES:
+		r.outcome = AUTH_FAILED;
+		r.cause = CAUSE_EXPIRED;
+		break;
+	case KEEPER_SILENT:
 		return;
-	memcpy(ident.principal, world.principal, sizeof(ident.principal));
-	pack_init(&k, packed, sizeof(packed));
-	identity_pack(&k, &ident);
-	r.identity = (struct slice){(const char *)packed, k.len};
+	}
 	len = msg_auth_reply_pack(&r, world_own.body, sizeof(world_own.body));
 	VIRT_NEED(len > 0);
 	VIRT_NEED(ipc_send_wait(world_own.keeper, ROLE_KEEPER, ROLE_RELAY,
@@ -84,6 +97,8 @@ keeper_hear(void)
 	if (m.type == IPC_AUTH_STEP) {
 		world.steps++;
 		answer_auth(m.id);
+	} else if (m.type == IPC_AUTH_ABORT) {
+		world.aborts++;
 	} else if (m.type == IPC_SIGN) {
 		world.signs++;
 		VIRT_NEED(msg_sign_unpack(&s, m.body, m.len) == 0);

@@ -525,14 +525,16 @@ auth_put_fields(const struct client *c, bool offer, struct sbuf *b)
 	}
 }
 
-static void
+static bool
 auth_take_token(struct exchange *x, struct slice token)
 {
 	if (token.len == 0)
-		return;
+		return true;
 	x->auth_out = malloc(BASE64_LEN(token.len) + 1);
-	if (x->auth_out != NULL)
-		base64_encode(x->auth_out, token.p, token.len);
+	if (x->auth_out == NULL)
+		return false;
+	base64_encode(x->auth_out, token.p, token.len);
+	return true;
 }
 
 static void
@@ -572,6 +574,40 @@ auth_ok(struct client *c, const struct msg_auth_reply *m)
 	local_authenticated(c);
 }
 
+static void
+auth_on_outcome(struct client *c, const struct msg_auth_reply *m)
+{
+	switch (m->outcome) {
+	case AUTH_OK:
+		auth_ok(c, m);
+		break;
+	case AUTH_CONTINUE:
+		c->auth_pending = true;
+		client_refuse(c, REASON_AUTH_CONTINUE, NULL);
+		break;
+	case AUTH_BUSY:
+		auth_unlink(c);
+		auth_busy(c, m->cause, m->detail);
+		break;
+	case AUTH_FAILED:
+		auth_unlink(c);
+		auth_fail_as(
+		    c, m->cause,
+		    &(struct auth_claim){(enum auth_mech)m->mech, m->claimed},
+		    m->detail);
+		break;
+	}
+}
+
+/* The token is lost.  A refusal says without it what it has to.  But a client
+ * that wants us to prove ourselves, too (RFC 4559 4.1), would throw away a
+ * reply without the proof and not know why, and a challenge is nothing else. */
+static bool
+auth_may_go_without(const struct msg_auth_reply *m)
+{
+	return m->outcome == AUTH_BUSY || m->outcome == AUTH_FAILED;
+}
+
 void
 auth_on_reply(struct relay *w UNUSED, uint64_t id, const uint8_t *body,
 	      size_t len)
@@ -587,26 +623,12 @@ auth_on_reply(struct relay *w UNUSED, uint64_t id, const uint8_t *body,
 		return;
 	}
 	c->x->auth_ns = clock_turn_ns() - c->x->t_auth;
-	auth_take_token(c->x, m.token);
-	switch (m.outcome) {
-	case AUTH_OK:
-		auth_ok(c, &m);
-		break;
-	case AUTH_CONTINUE:
-		c->auth_pending = true;
-		client_refuse(c, REASON_AUTH_CONTINUE, NULL);
-		break;
-	case AUTH_BUSY:
-		auth_unlink(c);
-		auth_busy(c, m.cause, m.detail);
-		break;
-	case AUTH_FAILED:
-		auth_unlink(c);
-		auth_fail_as(
-		    c, m.cause,
-		    &(struct auth_claim){(enum auth_mech)m.mech, m.claimed},
-		    m.detail);
-		break;
+	if (auth_take_token(c->x, m.token) || auth_may_go_without(&m)) {
+		auth_on_outcome(c, &m);
+	} else {
+		if (m.outcome == AUTH_OK)
+			auth_unlink(c); /* the keeper holds it no more */
+		client_refuse(c, REASON_NOMEM, NULL);
 	}
 	if (c->state != CLIENT_CLOSED)
 		client_run(c);
