@@ -33,6 +33,8 @@ struct world {
 	unsigned steps, signs;	   /* AUTH_STEP and SIGN that came */
 	unsigned aborts;	   /* AUTH_ABORT that came */
 	unsigned events[8];	  /* the last numbers of events, newest first */
+	bool deaf;		  /* the master takes nothing */
+	unsigned seen;		  /* SEEN of world.principal that came */
 	unsigned ready, refused;  /* READY and REFUSED that came */
 	unsigned stale;		  /* TOKEN_STALE that came */
 	struct token_value token; /* for world_token() */

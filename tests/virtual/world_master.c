@@ -251,14 +251,17 @@ bool
 master_hear(void)
 {
 	struct msg_event e;
+	struct msg_seen s;
 	struct ipc_msg m;
 
-	if (!peer_hear(world_own.master, ROLE_MASTER, &m))
+	if (world.deaf || !peer_hear(world_own.master, ROLE_MASTER, &m))
 		return false;
 	if (m.type == IPC_READY)
 		world.ready++;
 	if (m.type == IPC_REFUSED)
 		world.refused++;
+	if (m.type == IPC_SEEN && msg_seen_unpack(&s, m.body, m.len) == 0)
+		world.seen += slice_is(s.account, world.principal);
 	if (m.type == IPC_EVENT && msg_event_unpack(&e, m.body, m.len) == 0)
 		note_event(e.id);
 	return true;

@@ -14,6 +14,7 @@
 #include "shm/base/pack.h"
 #include "shm/ways.h"
 #include "worker/relay/client.h"
+#include "worker/relay/tell.h"
 
 #define SEEN_SLOTS 1024 /* a power of two */
 /* The SIDs of an account, told again: the master may have dropped them. */
@@ -105,6 +106,7 @@ static void
 seen_tell(struct client *c, struct seen_slot *s, const struct table_hit *hit,
 	  uint64_t gen)
 {
+	static struct tell_limit limit;
 	const struct identity *id = c->x->ident;
 	char sid[SID_TEXT_MAX] = "";
 	struct msg_seen m = {
@@ -135,8 +137,10 @@ seen_tell(struct client *c, struct seen_slot *s, const struct table_hit *hit,
 	len = msg_seen_pack(&m, seen_body, sizeof(seen_body));
 	if (len == 0 || c->w->c->master == NULL ||
 	    ipc_send(c->w->c->master, IPC_SEEN, 0, seen_body, len, -1) != 0) {
-		s->sids = 0; /* again with the next */
-		log_warn("the master was not told of %s", id->principal);
+		*s = (struct seen_slot){0}; /* all of it with the next */
+		if (tell_may(&limit))
+			log_warn("the master was not told of %s",
+				 id->principal);
 	}
 }
 
