@@ -314,29 +314,41 @@ SCENARIO(proxy_that_wants_a_password_is_not_bad)
  */
 
 static void
-change_proxy(const char *scheme, uint8_t address)
+change_proxy_to(const char *scheme, const uint8_t *last, unsigned n)
 {
 	set_proxy(scheme, "other.test");
 	snprintf(world.token.proxy_basic, sizeof(world.token.proxy_basic),
 		 BASIC);
-	publish(&address, 1);
+	publish(last, n);
 	world_reload(CA_OURS, CA_OURS);
+}
+
+static void
+change_proxy(const char *scheme, uint8_t address)
+{
+	change_proxy_to(scheme, &address, 1);
 }
 
 /* Through the new one, with its password; nobody hears of the old one. */
 static void
-goes_the_new_way(struct end *c)
+goes_the_new_way_to(struct end *c, uint8_t address)
 {
 	struct end px;
 
 	world_advance(10);
 	VIRT_NEED(proxy_accept(&px), "no connection to the new proxy");
-	VIRT_NEED(virt_connected_to() == B);
+	VIRT_NEED(virt_connected_to() == address, "to another address");
 	end_await(&px, "\r\n\r\n");
 	VIRT_NEED(end_has(&px, "Proxy-Authorization: Basic " BASIC), px.got);
 	through(c, &px);
 	VIRT_NEED(world_stat(STAT_up_failed) == 0 && !world_had_event(3111) &&
 		  !world_had_event(3107) && !world_had_event(2130));
+}
+
+static void
+goes_the_new_way(struct end *c)
+{
+	goes_the_new_way_to(c, B);
 }
 
 static void
@@ -360,6 +372,42 @@ SCENARIO(way_changes_while_the_old_proxy_is_dialed)
 	has_no_password(&px);
 	goes_the_new_way(&c);
 	has_no_password(&px);
+}
+
+/* What the old way's proxy did there says nothing of the new one's. */
+SCENARIO(old_way_fails_at_an_address_of_the_new_one)
+{
+	struct end c;
+
+	up_proxied("http", ADDRESSES(SIX));
+	virt_connects_at(SIX, VIRT_HANGS);
+	ask(&c);
+	virt_connects_at(SIX, VIRT_OK);
+	change_proxy_to("http", ADDRESSES(SIX, B));
+	virt_refuse_late(SIX);
+	world_run();
+	VIRT_NEED(world_stat(STAT_up_ejected) == 0);
+	goes_the_new_way_to(&c, SIX);
+}
+
+SCENARIO(old_way_was_silent_at_an_address_of_the_new_one)
+{
+	struct end c, px;
+
+	up_proxied("http", ADDRESSES(SIX, A));
+	virt_connects_at(SIX, VIRT_HANGS);
+	virt_connects_at(A, VIRT_HANGS);
+	ask(&c);
+	world_advance(STAGGERED);
+	VIRT_NEED(virt_connected() == 2);
+	virt_connects_at(SIX, VIRT_OK);
+	change_proxy_to("http", ADDRESSES(SIX, B));
+	virt_connect_late(A);
+	world_run();
+	VIRT_NEED(proxy_accept(&px));
+	has_no_password(&px);
+	VIRT_NEED(world_stat(STAT_up_ejected) == 0);
+	goes_the_new_way_to(&c, SIX);
 }
 
 SCENARIO(way_changes_in_the_handshake_with_the_old_proxy)
@@ -547,6 +595,8 @@ main(void)
 	    cmocka_unit_test(proxy_that_does_not_answer_connect_is_bad),
 	    cmocka_unit_test(proxy_that_wants_a_password_is_not_bad),
 	    cmocka_unit_test(way_changes_while_the_old_proxy_is_dialed),
+	    cmocka_unit_test(old_way_fails_at_an_address_of_the_new_one),
+	    cmocka_unit_test(old_way_was_silent_at_an_address_of_the_new_one),
 	    cmocka_unit_test(way_changes_in_the_handshake_with_the_old_proxy),
 	    cmocka_unit_test(old_proxy_stops_while_it_is_asked),
 	    cmocka_unit_test(old_proxy_is_not_waited_for),

@@ -269,6 +269,15 @@ virt_connect_late(uint8_t address)
 }
 
 void
+virt_refuse_late(uint8_t address)
+{
+	int late = v.hanging[address];
+
+	VIRT_NEED(late > 0);
+	v.again[late] |= EPOLLOUT; /* it is no socket: that is the error */
+}
+
+void
 virt_set_cloud(const char *name)
 {
 	snprintf(v.cloud, sizeof(v.cloud), "%s", name);

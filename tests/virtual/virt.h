@@ -79,6 +79,8 @@ void virt_connects(enum virt_connect how);
 void virt_connects_at(uint8_t address, enum virt_connect how);
 /* The newest connect() to it hangs, and succeeds now. */
 void virt_connect_late(uint8_t address);
+/* The same, and fails now. */
+void virt_refuse_late(uint8_t address);
 /* The last byte of the address of the newest connect(). */
 uint8_t virt_connected_to(void);
 /* Its port. */
