@@ -390,6 +390,24 @@ SCENARIO(old_way_fails_at_an_address_of_the_new_one)
 	goes_the_new_way_to(&c, SIX);
 }
 
+/* Other issuers are another way, also where the addresses are the same. */
+SCENARIO(old_way_fails_where_there_is_no_other_address)
+{
+	struct end c;
+
+	up(ADDRESSES(A));
+	virt_connects_at(A, VIRT_HANGS);
+	ask(&c);
+	virt_connects_at(A, VIRT_OK);
+	world_reload(CA_OTHER, CA_OURS);
+	world_reload(CA_OURS, CA_OURS);
+	virt_refuse_late(A);
+	world_run();
+	goes_to(&c, A);
+	VIRT_NEED(virt_connected() == 2 && world_stat(STAT_up_failed) == 0 &&
+		  !world_had_event(3107));
+}
+
 SCENARIO(old_way_was_silent_at_an_address_of_the_new_one)
 {
 	struct end c, px;
@@ -454,6 +472,17 @@ SCENARIO(old_proxy_is_not_waited_for)
 	goes_the_new_way(&c);
 	end_take(&px);
 	VIRT_NEED(px.eof || px.reset);
+}
+
+SCENARIO(old_proxy_that_does_not_answer_is_not_waited_for)
+{
+	struct end c;
+
+	up_proxied("http", ADDRESSES(A));
+	virt_connects_at(A, VIRT_HANGS);
+	ask(&c);
+	change_proxy("http", B);
+	goes_the_new_way(&c);
 }
 
 SCENARIO(addresses_change_while_an_old_one_fails)
@@ -596,10 +625,12 @@ main(void)
 	    cmocka_unit_test(proxy_that_wants_a_password_is_not_bad),
 	    cmocka_unit_test(way_changes_while_the_old_proxy_is_dialed),
 	    cmocka_unit_test(old_way_fails_at_an_address_of_the_new_one),
+	    cmocka_unit_test(old_way_fails_where_there_is_no_other_address),
 	    cmocka_unit_test(old_way_was_silent_at_an_address_of_the_new_one),
 	    cmocka_unit_test(way_changes_in_the_handshake_with_the_old_proxy),
 	    cmocka_unit_test(old_proxy_stops_while_it_is_asked),
 	    cmocka_unit_test(old_proxy_is_not_waited_for),
+	    cmocka_unit_test(old_proxy_that_does_not_answer_is_not_waited_for),
 	    cmocka_unit_test(addresses_change_while_an_old_one_fails),
 	    cmocka_unit_test(addresses_change_at_each_failure),
 	    cmocka_unit_test(pooled_while_its_address_is_published),

@@ -10,7 +10,6 @@
 #include "worker/relay/upstream.h"
 
 #include <openssl/ssl.h>
-#include <unistd.h>
 
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
@@ -397,18 +396,13 @@ upstream_on_dialed(void *arg, int fd, const struct token_addr *a, bool slow,
 				why);
 		return;
 	}
-	if (upstream_is_old(u)) {
-		close(fd);
-		upstream_outdated(u);
-		return;
-	}
 	if (upstream_wire(u, fd) != 0) {
 		upstream_failed(u, REASON_NOMEM, "out of memory");
 		return;
 	}
 	u->state = u->proxied ? UP_PROXY_TLS : UP_TLS;
 	loop_timer_set(u->timer, (uint64_t)w->c->conf.cloud_tls_timeout_ms);
-	upstream_on_event(u);
+	upstream_on_event(u); /* which gives up what is old */
 }
 
 void
