@@ -300,6 +300,36 @@ SCENARIO(some_connections_are_taken_however_short_memory_is)
 	VIRT_NEED(is_refused());
 }
 
+/* The host's, whoever uses it: a twentieth of 16 GiB is 819 MiB. */
+SCENARIO(a_host_that_is_short_of_memory)
+{
+	struct end crawl, mail, cloud = {.fd = -1};
+
+	scene_up();
+	end_dial(&crawl, false);
+	end_dial(&mail, false);
+	scene_exchange(&mail, &cloud);
+	end_clear(&mail);
+	world_memory(16384, 800);
+	end_send(&mail, "POST ");
+	end_send(&crawl, "POST ");
+	world_advance(1100);
+	VIRT_NEED(world_had_event(2111));
+	end_send(&mail, request(REQ_PATH, BODY) + strlen("POST "));
+	scene_exchange_again(&mail, &cloud);
+	snprintf(world.principal, sizeof(world.principal), CRAWLER);
+	end_send(&crawl, request(REQ_PATH, BODY) + strlen("POST "));
+	end_await(&crawl, "MEMORY_SHORT");
+	world_memory(16384, 1200); /* half as much again is not there */
+	world_advance(1100);
+	VIRT_NEED(!world_had_event(1110));
+	world_memory(16384, 1300);
+	world_advance(1100);
+	VIRT_NEED(world_had_event(1110));
+	asks(&crawl, CRAWLER);
+	scene_exchange_again(&crawl, &cloud);
+}
+
 int
 main(void)
 {
@@ -314,6 +344,7 @@ main(void)
 	    cmocka_unit_test(a_higher_limit_of_an_account_gets_it_ready),
 	    cmocka_unit_test(a_higher_limit_of_the_relay_counts_at_once),
 	    cmocka_unit_test(connections_while_memory_is_short),
+	    cmocka_unit_test(a_host_that_is_short_of_memory),
 	    cmocka_unit_test(
 		some_connections_are_taken_however_short_memory_is),
 	};

@@ -12,16 +12,19 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -33,12 +36,18 @@
 #include "shm/base/clock.h"
 #include "shm/role.h"
 
-#define VIRT_FDS 1024
+#define VIRT_FDS   1024
+#define VIRT_FILES 8
 /* A scenario that takes longer hangs: it waits for nothing real. */
 #define VIRT_ALARM_S   120
 #define VIRT_EXIT_OVER 7
 
 struct virt_io virt_io;
+
+struct virt_file {
+	const char *path;
+	int fd; /* a memfd, which each open() is a copy of */
+};
 
 static struct {
 	bool on;
@@ -59,6 +68,8 @@ static struct {
 	unsigned connects;
 	char cloud[64];
 	int room;
+	struct virt_file file[VIRT_FILES];
+	size_t nfiles;
 	/* memory */
 	bool counting;
 	unsigned allocs, fail_at;
@@ -470,6 +481,61 @@ connect(int fd, const struct sockaddr *addr, socklen_t len)
 	}
 	len = abstract_name(&a, v.cloud);
 	return (int)syscall(SYS_connect, fd, &a, len);
+}
+
+static const struct virt_file *
+file_of(const char *path)
+{
+	for (size_t i = 0; i < v.nfiles; i++)
+		if (strcmp(v.file[i].path, path) == 0)
+			return &v.file[i];
+	return NULL;
+}
+
+void
+virt_file(const char *path, const char *text)
+{
+	const struct virt_file *f = file_of(path);
+	ssize_t len = (ssize_t)strlen(text);
+	int fd;
+
+	if (f == NULL) {
+		VIRT_NEED(v.nfiles < VIRT_FILES);
+		fd = memfd_create("virtual", MFD_CLOEXEC);
+		v.file[v.nfiles] = (struct virt_file){
+		    .path = path,
+		    /* not where a child has its channel (child.h) */
+		    .fd = fcntl(fd, F_DUPFD_CLOEXEC, 16),
+		};
+		close(fd);
+		f = &v.file[v.nfiles++];
+	}
+	VIRT_NEED(f->fd >= 0 && ftruncate(f->fd, 0) == 0 &&
+		  pwrite(f->fd, text, (size_t)len, 0) == len);
+}
+
+int
+open(const char *path, int flags, ...)
+{
+	bool kernels =
+	    strncmp(path, "/proc/", 6) == 0 || strncmp(path, "/sys/", 5) == 0;
+	const struct virt_file *f;
+	mode_t mode = 0;
+	va_list ap;
+
+	if (is_process && kernels) {
+		f = file_of(path);
+		if (f != NULL)
+			return dup(f->fd);
+		errno = ENOENT;
+		return -1;
+	}
+	if ((flags & O_CREAT) != 0) {
+		va_start(ap, flags);
+		mode = va_arg(ap, mode_t);
+		va_end(ap);
+	}
+	return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
 /* child_main() closes what it was not given; here that is the script's. */

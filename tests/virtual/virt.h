@@ -98,6 +98,13 @@ void virt_set_cloud(const char *name);
 void virt_set_room(int bytes);
 
 /*
+ * Files of the kernel.  Below /proc and /sys the process finds these and no
+ * others, so what the machine is doing changes no test.  One that is set again
+ * has other contents from then on, also where it is open.
+ */
+void virt_file(const char *path, const char *text);
+
+/*
  * Memory.  Allocations of the process (its own, OpenSSL's and libevent's) are
  * counted from virt_alloc_count() on; the n-th from then fails, 0: none.
  */

@@ -23,6 +23,18 @@ struct world_own world_own;
  */
 
 void
+world_memory(unsigned total, unsigned available)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text),
+		 "MemTotal: %12lu kB\nMemFree: %12lu kB\n"
+		 "MemAvailable: %12lu kB\n",
+		 total * 1024UL, available * 512UL, available * 1024UL);
+	virt_file("/proc/meminfo", text);
+}
+
+void
 world_init(void)
 {
 	struct conf_listener *l = world.conf.listener;
@@ -43,6 +55,9 @@ world_init(void)
 	world.conf.role_credential[SERVER_SHAREPOINT] = 1;
 	snprintf(world.principal, sizeof(world.principal), "EXCH01$@LAB.TEST");
 	world.listed = true;
+	world_memory(16384, 8192);
+	/* pages: 80 MB, of which 20 are there (proc(5)) */
+	virt_file("/proc/self/statm", "20000 5000 3000 500 0 10000 0\n");
 	master_token_init(&world.token);
 }
 

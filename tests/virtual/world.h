@@ -45,7 +45,10 @@ extern struct world world;
 #define CRAWLER	  "SP01$@LAB.TEST"
 #define CRAWLER_2 "SP02$@LAB.TEST"
 
-/* Defaults: a plain listener 0 and a TLS listener 1, one exchange server and
+/* What /proc/meminfo says of the host from now on, in MiB. */
+void world_memory(unsigned total, unsigned available);
+/* Defaults: half of the host's memory is available and there is no control
+ * group, a plain listener 0 and a TLS listener 1, one exchange server and
  * two of SharePoint, a token, an address of the cloud. */
 void world_init(void);
 void world_up(void);
