@@ -171,11 +171,21 @@ def wait_until(condition, seconds, pause=0.01):
         time.sleep(pause)
 
 
+def _user():
+    """Who this is outside of a user namespace, as SO_REUSEPORT has it."""
+    own = os.getuid()
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        for first, outside, count in (map(int, line.split()) for line in file):
+            if first <= own < first + count:
+                return outside + own - first
+    return own
+
+
 @contextmanager
 def port_lock():
     """Held from choosing ports until they listen, so that two labs of one
     user never choose the same (SO_REUSEPORT would let both have it)."""
-    path = f"/tmp/rms-lab-ports.{os.getuid()}.lock"
+    path = f"/tmp/rms-lab-ports.{_user()}.lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

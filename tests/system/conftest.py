@@ -31,6 +31,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 # pylint: disable=wrong-import-position
 import ad
 import soap
+# pylint: disable-next=unused-import
+from as_root import pytest_collection_modifyitems, pytest_configure, pytest_pyfunc_call
 from labctl import Lab, build_dir
 from procs import LabError, wait_until
 from sanitizers import reports
@@ -232,9 +234,9 @@ class TestLab(Lab):
 
 
 def make_lab(name, direct=True, **options):
-    # One directory for each of pytest-xdist's processes.
+    # One directory for each of pytest-xdist's processes, and of as_root.py's.
     lab = TestLab(os.path.join(build_dir(), "system", os.environ.get("PYTEST_XDIST_WORKER", ""),
-                               name))
+                               os.environ.get("RMS_LABS", ""), name))
     if direct:
         options["conf"] = "connection_auth = true\n" + options.get("conf", "")
     try:

@@ -23,6 +23,7 @@ import pki
 import process_peers
 import sanitizers
 import soap
+from as_root import ROOT, needs_accounts, needs_root
 from conftest import read_json_lines, using
 from listener_peers import listener
 from process_peers import Load
@@ -30,12 +31,9 @@ from procs import free_ports, run, wait_until
 from relay_peers import NAME, ask, own_error, ticket
 
 BODY = soap.acquire_license()
-ROOT = os.getuid() == 0
 SANDBOX = os.environ.get("RMS_SANDBOX") != "off"  # off: a sanitizer's run
-# Not for a package: sanitizers cannot run in the sandbox, and the memory of
-# others, mounts and other users' files are root's.
+# Not for a package: sanitizers cannot run in the sandbox.
 needs_sandbox = pytest.mark.skipif(not SANDBOX, reason="RMS_SANDBOX=off")
-needs_root = pytest.mark.skipif(not ROOT, reason="needs root")
 EXCH = "exch01$@LAB.TEST"
 
 
@@ -599,8 +597,6 @@ def small_disk(tmp_path):
     """A directory with room for half a megabyte."""
     where = str(tmp_path / "disk")
     os.mkdir(where, 0o700)
-    if not ROOT:
-        pytest.skip("needs the right to mount")
     run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=700", "none", where])
     yield where
     subprocess.run(["umount", "-l", where], check=True)
@@ -627,6 +623,7 @@ def limit(lab, more=0):
 CUT = "Input/output error.*disk fails, or is full: look for room in"
 
 
+@needs_root
 def test_disk_is_full(private_lab, small_disk):
     store_cannot_grow(private_lab(workers=1, conf=f'state_dir = "{small_disk}/state"'),
                       lambda lab: fill(small_disk),
@@ -950,7 +947,7 @@ def test_child_that_fails_at_its_start(rogue):
         assert ask(other).status == 200
 
 
-@needs_root
+@needs_accounts
 def test_workers_of_another_user(private_lab):
     uid = str(pwd.getpwnam("nobody").pw_uid)
     with tempfile.NamedTemporaryFile("w", prefix="krb5-", suffix=".conf") as config:
@@ -973,7 +970,7 @@ def _serves_as(lab, uid):
         assert server.call(NAME, BODY).status == 200
 
 
-@needs_root
+@needs_accounts
 def test_everything_without_root():
     """The whole of `make run` as nobody."""
     where = tempfile.mkdtemp(prefix="rms-nobody-")

@@ -10,6 +10,7 @@ import pytest
 
 import process_peers
 import sanitizers
+from as_root import needs_root
 from conftest import using
 from listener_peers import Listener
 from relay_peers import ask, challenge
@@ -156,7 +157,7 @@ def test_bad_secrets(nodes, tmp_path):
     assert resumed  # the good one is in force
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="another's memory can be read by root only")
+@needs_root
 @pytest.mark.skipif(sanitizers.mode() is not None, reason="a sanitizer maps terabytes of memory")
 def test_no_child_has_the_secret(nodes, tmp_path):
     """Nor what the master makes of it (master/ticket_ring.h), which is as good."""
