@@ -454,7 +454,7 @@ master_init(struct master *m, const char *conf_path, const struct conf *conf,
 }
 
 int
-master_run(struct master *m)
+master_run(struct master *m, const struct conf_errors *e)
 {
 	char err[MASTER_ERR];
 	int status;
@@ -463,7 +463,7 @@ master_run(struct master *m)
 		    RMS_VERSION, (int)getpid(), m->user, m->relays);
 	/* A table that cannot be built is an event; the relays refuse. */
 	master_first_table(m, err);
-	master_on_certs(m);
+	master_tell_warnings(m, e);
 	supervise_start(m->supervise);
 	status = loop_run(m->loop);
 	event_tellf(

@@ -97,8 +97,9 @@ MUST_USE int master_init(struct master *m, const char *conf_path,
 			 const struct conf *conf, char err[MASTER_ERR]);
 /* The exit status (sysexits.h) for a start that failed with that -errno. */
 int master_status(int r);
-/* Runs until stopped.  The exit status. */
-MUST_USE int master_run(struct master *m);
+/* Runs until stopped.  e: what the reading of that configuration warned of.
+ * The exit status. */
+MUST_USE int master_run(struct master *m, const struct conf_errors *e);
 void master_fini(struct master *m);
 
 /* Reads and checks the file.  0, or -errno with the errors. */

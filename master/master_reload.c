@@ -119,6 +119,12 @@ tell_warnings(struct master *m, const struct conf_errors *e, bool later)
 }
 
 void
+master_tell_warnings(struct master *m, const struct conf_errors *e)
+{
+	tell_warnings(m, e, false);
+}
+
+void
 master_on_certs(void *arg)
 {
 	struct master *m = arg;
@@ -295,7 +301,7 @@ master_reload(struct master *m, const char *author, struct conf_errors *e_r)
 		return r;
 	}
 	reload_commit(m, n);
-	tell_warnings(m, e_r, false);
+	master_tell_warnings(m, e_r);
 	free(n);
 	master_roll_out(m, author, true);
 	if (m->restart_needed[0] != '\0') {

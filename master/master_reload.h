@@ -20,10 +20,13 @@ void master_roll_out(struct master *m, const char *author, bool reload);
 void master_on_rollout(void *arg, uint64_t set,
 		       const struct conf_errors *wrong);
 
-/* The table at the start, with event 1004 or 2003, or 3001. */
-/* Looks at the files again and tells what will not do for long (event 2140);
+/* Tells what of the files, which were read just now, will not do for long
+ * (event 2140), and sets the time of the next look. */
+void master_tell_warnings(struct master *m, const struct conf_errors *e);
+/* That look: at the files anew, and whether they are still what is in force;
  * arg is the master. */
 void master_on_certs(void *arg);
+/* The table at the start, with event 1004 or 2003, or 3001. */
 void master_first_table(struct master *m, char err[MASTER_ERR]);
 
 #endif

@@ -171,7 +171,7 @@ forget(const struct conf *conf)
 }
 
 static int
-serve(const char *path, const struct conf *conf)
+serve(const char *path, const struct conf *conf, const struct conf_errors *e)
 {
 	static struct master m; /* large, and lives as long as we do */
 	char err[MASTER_ERR] = "";
@@ -180,7 +180,7 @@ serve(const char *path, const struct conf *conf)
 	if (status != 0)
 		log_err("%s", err);
 	else
-		status = master_run(&m);
+		status = master_run(&m, e);
 	master_fini(&m);
 	return status;
 }
@@ -211,5 +211,5 @@ main(int argc, char **argv)
 	}
 	if (a.forget)
 		return forget(&conf);
-	return serve(absolute(a.conf), &conf);
+	return serve(absolute(a.conf), &conf, &errs);
 }

@@ -12,6 +12,7 @@ from cert_peers import Authority, openssl
 from conftest import using
 from listener_peers import der, listener
 from relay_peers import NAME, ask, ticket
+from test_accounts import restart
 
 BODY = soap.acquire_license()
 LARGE = soap.acquire_issuance_license(size=300_000)
@@ -145,3 +146,17 @@ def test_expired_certificate_is_told_and_does_not_stop_the_rest(own, tmp_path):
         it.change()
         assert not any(p["event"] == 2140 for p in own.status()["problems"])
         assert shown(it) == der(own.path("tls/second.pem"))
+
+
+def test_certificate_that_expires_is_told_at_the_start(private_lab, tmp_path):
+    lab = private_lab(workers=1)
+    pki.make_certificate(lab.path("tls"), "first", ["DNS:localhost"])
+    soon = Authority(tmp_path / "ca", "CA").issue("soon", "/CN=localhost", "server",
+                                                  end=2 * 86400 + 3600)
+    with using_files(lab):
+        shutil.copy(soon[:-3] + "crt", lab.path("tls/used.pem"))
+        shutil.copy(soon[:-3] + "key", lab.path("tls/used.key"))
+        restart(lab)
+        told = lab.wait_line("EVENT_LOG", lambda e: e["id"] == 2140)
+        assert "used.pem" in told["reason"] and "expires in 2 days" in told["reason"]
+        assert any(p["event"] == 2140 for p in lab.status()["problems"])
