@@ -822,6 +822,13 @@ def search_for_secrets(two):
     assert not own & {"client secret", "sealing key"}, own
 
 
+def test_a_message_to_the_keeper_does_not_stop_the_relay(two):
+    """On one CPU the keeper answers what has come when its turn comes."""
+    assert os.sched_getscheduler(two.pid("keeper")) == os.SCHED_BATCH
+    for slot in (0, 1):
+        assert os.sched_getscheduler(two.pid("relay", slot)) == os.SCHED_OTHER
+
+
 def test_no_secret_is_on_a_command_line(two):
     with open(two.path("client.secret"), "rb") as file:
         secret = file.read()

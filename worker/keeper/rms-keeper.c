@@ -10,6 +10,7 @@
  *          TLS key refuses the whole set.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -296,6 +297,22 @@ keeper_on_abort(struct child *c UNUSED)
 	fd_close(&k->next_keytab);
 }
 
+/*
+ * A relay that asks goes on with its other connections, and we answer all that
+ * has come by then.  Under the default policy the kernel would have us run at
+ * each message, where CPUs are few: then every signature and every ticket costs
+ * two switches of processes.
+ */
+static void
+keeper_wait_our_turn(void)
+{
+	static const struct sched_param none;
+
+	if (sched_setscheduler(0, SCHED_BATCH, &none) != 0)
+		log_warn("SCHED_BATCH: %s; signatures cost more CPU time",
+			 strerror(errno));
+}
+
 static int
 keeper_on_conf(struct child *c, bool first)
 {
@@ -306,6 +323,7 @@ keeper_on_conf(struct child *c, bool first)
 		return -EINVAL;
 	}
 	if (first) {
+		keeper_wait_our_turn();
 		krb5conf_environment();
 		sign_init();
 		k->relays = relays_new(c, k->log);
