@@ -1,5 +1,6 @@
 /*
- * Purpose: hand OpenSSL its record buffers without the heap.
+ * Purpose: hand OpenSSL its record buffers without the heap, and its small
+ *          pieces without most of the heap's work.
  *
  * Runs in: relay.
  * Trusts:  nobody.
@@ -8,12 +9,14 @@
  */
 #include "worker/relay/tlsmem.h"
 
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include "shm/base/bug.h"
 
@@ -21,6 +24,10 @@ enum {
 	TLSMEM_LEAST = 16384,
 	TLSMEM_SIZE = 36864, /* whole pages; TLS_READ_BUFFER of tls.c fits */
 	TLSMEM_COUNT = 16,
+	TLSMEM_STEP =
+	    16, /* between the sizes of pieces: what malloc() rounds to */
+	TLSMEM_LISTS = 64,	     /* so the largest has 1016 bytes */
+	TLSMEM_KEPT_MAX = 256 << 10, /* what all lists may hold, bytes */
 };
 
 /* Those beyond tlsmem_used were never out, so they are not in memory; one that
@@ -28,6 +35,75 @@ enum {
 static char tlsmem[TLSMEM_COUNT][TLSMEM_SIZE] __attribute__((aligned(4096)));
 static size_t tlsmem_used, tlsmem_out;
 static void *tlsmem_given;
+
+/* A piece of the heap that was given back. */
+struct piece {
+	struct piece *next;
+	uintptr_t mark; /* kept.mark: it is in a list */
+};
+
+static struct {
+	struct piece *list[TLSMEM_LISTS]; /* piece_size() bytes each, or more */
+	size_t bytes;			  /* of all of them, by piece_size() */
+	uintptr_t mark;
+} kept;
+
+_Static_assert(sizeof(struct piece) <= TLSMEM_STEP, "the smallest has room");
+
+/* Of list i.  What glibc gives for any number of bytes is of one of these. */
+static size_t
+piece_size(size_t i)
+{
+	return i * TLSMEM_STEP + TLSMEM_STEP / 2;
+}
+
+static void *
+piece_take(size_t i)
+{
+	struct piece *p = kept.list[i];
+
+	kept.list[i] = p->next;
+	kept.bytes -= piece_size(i);
+	p->mark = 0;
+	return p;
+}
+
+static void *
+piece_alloc(size_t size)
+{
+	size_t i = (MAX(size, (size_t)TLSMEM_STEP) + TLSMEM_STEP / 2 - 1) /
+		   TLSMEM_STEP;
+
+	if (i >= TLSMEM_LISTS || kept.list[i] == NULL)
+		return malloc(size);
+	return piece_take(i);
+}
+
+static void
+piece_free(void *given)
+{
+	size_t room = malloc_usable_size(given); /* 0 of NULL */
+	size_t i = (room - TLSMEM_STEP / 2) / TLSMEM_STEP;
+	struct piece *p = given;
+
+	if (room < TLSMEM_STEP || i >= TLSMEM_LISTS ||
+	    kept.bytes + piece_size(i) > TLSMEM_KEPT_MAX) {
+		free(given);
+		return;
+	}
+	BUG_ON(p->mark == kept.mark); /* given back twice, as free() would */
+	*p = (struct piece){kept.list[i], kept.mark};
+	kept.list[i] = p;
+	kept.bytes += piece_size(i);
+}
+
+static void
+piece_drop_all(void)
+{
+	for (size_t i = 0; i < TLSMEM_LISTS; i++)
+		while (kept.list[i] != NULL)
+			free(piece_take(i));
+}
 
 static bool
 tlsmem_is_ours(const void *p)
@@ -41,7 +117,7 @@ tlsmem_alloc(size_t size, const char *file UNUSED, int line UNUSED)
 	void *p = tlsmem_given;
 
 	if (size < TLSMEM_LEAST || size > TLSMEM_SIZE)
-		return malloc(size);
+		return piece_alloc(size);
 	if (p != NULL)
 		memcpy(&tlsmem_given, p, sizeof(tlsmem_given));
 	else if (tlsmem_used < TLSMEM_COUNT)
@@ -56,7 +132,7 @@ static void
 tlsmem_free(void *p, const char *file UNUSED, int line UNUSED)
 {
 	if (!tlsmem_is_ours(p)) {
-		free(p);
+		piece_free(p);
 		return;
 	}
 	memcpy(p, &tlsmem_given, sizeof(tlsmem_given));
@@ -84,6 +160,7 @@ tlsmem_realloc(void *p, size_t size, const char *file, int line)
 void
 tlsmem_rest(void)
 {
+	piece_drop_all();
 	if (tlsmem_out > 0 || tlsmem_used == 0)
 		return;
 	(void)madvise(tlsmem, sizeof(tlsmem), MADV_DONTNEED);
@@ -95,6 +172,9 @@ void
 tlsmem_init(void)
 {
 #if !defined(RMS_MODE_asan) && !defined(RMS_MODE_fuzz)
+	/* no number that a peer could have sent */
+	if (getrandom(&kept.mark, sizeof(kept.mark), 0) != sizeof(kept.mark))
+		return;
 	(void)CRYPTO_set_mem_functions(tlsmem_alloc, tlsmem_realloc,
 				       tlsmem_free);
 #else

@@ -6,9 +6,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <malloc.h>
 #include <openssl/crypto.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "worker/relay/tlsmem.h"
 
@@ -93,7 +97,107 @@ none_is_lost_by_a_rest(void **state)
 	}
 }
 
+/* Small pieces of many sizes, given back and taken in another order. */
+static void
+small_ones_do_not_touch_either(void **state)
+{
+	enum { PIECES = 3000 };
+	static char *p[PIECES];
+	static size_t size[PIECES];
+	unsigned r = 1;
+
+	(void)state;
+	for (int again = 0; again < 4; again++) {
+		for (int i = 0; i < PIECES; i++) {
+			if (p[i] != NULL && (r >> 16) % 3 != 0)
+				continue;
+			if (p[i] != NULL)
+				assert_true(holds(p[i], size[i], i));
+			OPENSSL_free(p[i]);
+			r = r * 1103515245 + 12345;
+			size[i] = 1 + (r >> 16) % (again % 2 ? 100 : 9000);
+			p[i] = OPENSSL_malloc(size[i]);
+			assert_non_null(p[i]);
+			assert_int_equal((uintptr_t)p[i] % 16, 0);
+			memset(p[i], i, size[i]);
+		}
+		tlsmem_rest();
+	}
+	for (int i = 0; i < PIECES; i++) {
+		assert_true(holds(p[i], size[i], i));
+		OPENSSL_free(p[i]);
+		p[i] = NULL;
+	}
+}
+
 #if !defined(RMS_MODE_asan)
+static void
+a_small_one_is_taken_again(void **state)
+{
+	char *a = OPENSSL_malloc(100), *b = OPENSSL_malloc(100);
+
+	(void)state;
+	tlsmem_rest();
+	OPENSSL_free(a);
+	OPENSSL_free(b);
+	assert_ptr_equal(OPENSSL_malloc(104), b);
+	assert_ptr_equal(OPENSSL_malloc(90), a);
+	OPENSSL_free(a);
+	OPENSSL_free(b);
+	/* one that takes less is not given for one that wants more */
+	a = OPENSSL_malloc(24);
+	OPENSSL_free(a);
+	b = OPENSSL_malloc(25);
+	assert_ptr_not_equal(a, b);
+	OPENSSL_free(b);
+}
+
+static void
+one_given_back_twice_ends_the_process(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	tlsmem_rest();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		char *p = OPENSSL_malloc(100);
+
+		signal(SIGABRT, SIG_DFL);
+		OPENSSL_free(p);
+		OPENSSL_free(p);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+}
+
+/* What is kept is bounded, and the heap has it again after a rest. */
+static void
+few_small_ones_are_kept(void **state)
+{
+	enum { PIECES = 2000, SIZE = 1000, BOUND = 300 << 10 };
+	static char *p[PIECES];
+	size_t before, kept;
+
+	(void)state;
+	tlsmem_rest();
+	before = mallinfo2().uordblks;
+	for (int i = 0; i < PIECES; i++)
+		p[i] = OPENSSL_malloc(SIZE);
+	assert_true(mallinfo2().uordblks >= before + (size_t)PIECES * SIZE);
+	for (int i = 0; i < PIECES; i++)
+		OPENSSL_free(p[i]);
+	kept = mallinfo2().uordblks - before;
+	assert_true(kept > 0);
+	assert_true(kept < BOUND);
+	tlsmem_rest();
+	/* but for what glibc keeps for itself (7 of a size) */
+	assert_true(mallinfo2().uordblks - before < 10 * (SIZE + 16));
+}
+
 static void
 the_last_one_back_is_the_next_one_out(void **state)
 {
@@ -122,7 +226,11 @@ main(void)
 		cmocka_unit_test(none_touches_another),
 		cmocka_unit_test(one_that_grows_keeps_its_bytes),
 		cmocka_unit_test(none_is_lost_by_a_rest),
+		cmocka_unit_test(small_ones_do_not_touch_either),
 #if !defined(RMS_MODE_asan)
+		cmocka_unit_test(a_small_one_is_taken_again),
+		cmocka_unit_test(one_given_back_twice_ends_the_process),
+		cmocka_unit_test(few_small_ones_are_kept),
 		cmocka_unit_test(the_last_one_back_is_the_next_one_out),
 #endif
 	};
