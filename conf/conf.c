@@ -244,3 +244,15 @@ conf_token_url(const struct conf *c, char *out, size_t size)
 		out[0] = '\0';
 	return out[0] != '\0';
 }
+
+bool
+conf_tenant_base(const struct conf *c, char *out, size_t size)
+{
+	struct slice url = slice_of(c->tenant_url.s);
+
+	if (url.len > 0 && url.p[url.len - 1] == '/')
+		url.len--;
+	if (str_copy(out, size, url) != 0)
+		out[0] = '\0';
+	return out[0] != '\0';
+}

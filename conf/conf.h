@@ -155,4 +155,9 @@ size_t conf_restart_diff(const struct conf *a, const struct conf *b, char *out,
  * false, with out empty, when neither is set. */
 bool conf_token_url(const struct conf *c, char *out, size_t size);
 
+/* The tenant's name, for all who have to agree whether it is the same one:
+ * tenant_url without a slash at its end.  false, with out empty, when it is
+ * not set, or does not fit. */
+bool conf_tenant_base(const struct conf *c, char *out, size_t size);
+
 #endif

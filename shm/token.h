@@ -16,6 +16,8 @@
 #define TOKEN_ADDRS_MAX 16
 /* (255 + 1 + 1023) bytes in base64 and a NUL, a multiple of 8 */
 #define TOKEN_BASIC_MAX 1712
+/* a tenant's base URL and a NUL, a multiple of 8 */
+#define TOKEN_TENANT_MAX 320
 
 enum token_state {
 	TOKEN_NONE = 0, /* none was ever fetched */
@@ -55,6 +57,9 @@ struct token_health {
 
 struct token_value {
 	struct token_slot slot[TOKEN_CREDS_MAX];
+	/* The tenant that the tokens are for, and no other: its base URL
+	 * (conf_tenant_base()). */
+	char tenant[TOKEN_TENANT_MAX];
 	struct token_addr addr[TOKEN_ADDRS_MAX];
 	uint32_t naddr;	     /* 0: the name was never resolved */
 	uint32_t dns_failed; /* 1: the last look-up failed, addresses are old */
@@ -74,6 +79,6 @@ _Static_assert(offsetof(struct token_value, health) ==
 		   offsetof(struct token_value, proxy_basic) + TOKEN_BASIC_MAX,
 	       "no padding: values are compared as bytes");
 
-#define TOKEN_LAYOUT UINT64_C(0x746f6b656e000004)
+#define TOKEN_LAYOUT UINT64_C(0x746f6b656e000005)
 
 #endif

@@ -362,6 +362,7 @@ cmd_show(void)
 		if (v.slot[i].credential != 0)
 			show_slot(&j, &v.slot[i], now);
 	json_array_end(&j);
+	json_str(&j, "tenant", v.tenant);
 	json_u64(&j, "naddr", v.naddr);
 	json_u64(&j, "dns_failed", v.dns_failed);
 	json_u64(&j, "addr_serial", v.addr_serial);

@@ -514,6 +514,51 @@ def test_another_tenant_forgets_the_old_addresses(driver, dns):
     driver.until(lambda s: s["host"] == "new.example.test" and s["naddr"] == 0)
 
 
+# --- for whom a token is -------------------------------------------------------
+
+
+def test_tokens_are_for_the_tenant_that_is_named(driver, endpoint):
+    """Relays take them nowhere else; so those of the one before are not said
+    to be another's, not even while that one's are fetched."""
+    driver.do(f"set tenant_url https://{TENANT}/")
+    start(driver)
+    show = driver.until(lambda s: s["slot"] and s["slot"][0]["token"])
+    assert show["tenant"] == f"https://{TENANT}"
+    silent = threading.Event()
+    endpoint.reply = lambda form: silent.wait(WAIT) and endpoint.token(form)
+    for url in (f"https://{TENANT}:8443", f"https://{TENANT}/other", "https://new.example.test"):
+        driver.do(f"set tenant_url {url}", "apply")
+        driver.until(lambda s, url=url: s["tenant"] == url)
+        slot = driver.slot()
+        assert slot["token"] == "" and slot["expires_ms"] == 0, (url, slot)
+    endpoint.reply = endpoint.token
+    silent.set()
+    show = driver.until(lambda s: s["slot"][0]["token"])
+    assert show["tenant"] == "https://new.example.test"
+    serial = show["slot"][0]["serial"]
+    # Nothing else of a set is another tenant.
+    driver.do("set dns_ttl_min_ms 200", f"set tenant_url {show['tenant']}/", "apply")
+    driver.expect("ready")
+    show = driver.show()
+    assert show["slot"][0]["token"] and show["slot"][0]["serial"] == serial
+    driver.do("set tenant_url ", "apply")
+    show = driver.until(lambda s: s["tenant"] == "")
+    assert not show["slot"][0]["token"] or show["slot"][0]["serial"] > serial
+
+
+def test_agent_restart_keeps_no_token_of_another_tenant(driver, endpoint):
+    start(driver)
+    driver.until(lambda s: s["slot"] and s["slot"][0]["token"])
+    endpoint.reply = lambda form: (503, {"Retry-After": "100"}, b"")
+    driver.do("kill")
+    driver.expect("end")
+    driver.do("set tenant_url https://new.example.test", "start", "peer 0", "apply")
+    driver.expect("ready 2")
+    driver.expect("event 3100")
+    show = driver.show()
+    assert show["slot"][0]["token"] == "" and show["tenant"] == "https://new.example.test"
+
+
 # --- its own life ------------------------------------------------------------
 
 

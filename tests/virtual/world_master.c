@@ -107,6 +107,7 @@ master_token_init(struct token_value *t)
 	memcpy(t->slot[0].bytes, "a-token", 7);
 	world_addresses((const uint8_t[]){2}, 1);
 	snprintf(t->host, sizeof(t->host), CLOUD_NAME);
+	snprintf(t->tenant, sizeof(t->tenant), "https://" CLOUD_NAME);
 }
 
 static void

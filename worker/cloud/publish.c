@@ -37,6 +37,7 @@ publish_new(int fd, const char **why_r)
 	(void)pub_read(p->pub, &p->last);
 	p->last.naddr = MIN(p->last.naddr, TOKEN_ADDRS_MAX);
 	p->last.host[sizeof(p->last.host) - 1] = '\0';
+	p->last.tenant[sizeof(p->last.tenant) - 1] = '\0';
 	p->now = p->last;
 	return p;
 }

@@ -73,6 +73,7 @@ agent_apply_tokens(struct agent *a, const struct conf *c, const char *token_url)
 	    .retry_max_ms = (uint64_t)c->token_retry_max_ms,
 	};
 
+	(void)conf_tenant_base(c, e.tenant, sizeof(e.tenant));
 	snprintf(e.url, sizeof(e.url), "%s", token_url);
 	snprintf(e.scope, sizeof(e.scope), "%s", c->token_scope.s);
 	agent_token_creds(a);

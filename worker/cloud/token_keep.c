@@ -371,7 +371,7 @@ creds_have(const struct msg_creds *creds, uint32_t id)
 	return false;
 }
 
-/* moved: the endpoint or the scope is another. */
+/* moved: tenant, endpoint or scope is another. */
 static void
 cred_apply(struct token_keep *k, const struct msg_cred *in, bool moved)
 {
@@ -406,14 +406,24 @@ cred_apply(struct token_keep *k, const struct msg_cred *in, bool moved)
 	c->waits = false;
 }
 
+static bool
+keep_moves(const struct token_keep *k, const struct token_endpoint *e)
+{
+	const struct token_endpoint *old = &k->endpoint;
+
+	if (strcmp(old->tenant, e->tenant) != 0)
+		return true;
+	/* A first endpoint after the start is no move: what was adopted says
+	 * only for which tenant it is. */
+	return old->timeout_ms != 0 && (strcmp(old->url, e->url) != 0 ||
+					strcmp(old->scope, e->scope) != 0);
+}
+
 void
 token_keep_apply(struct token_keep *k, const struct msg_creds *creds,
 		 const struct token_endpoint *e)
 {
-	/* A first endpoint after the start is no move: see adopt. */
-	bool moved = k->endpoint.timeout_ms != 0 &&
-		     (strcmp(k->endpoint.url, e->url) != 0 ||
-		      strcmp(k->endpoint.scope, e->scope) != 0);
+	bool moved = keep_moves(k, e);
 
 	BUG_ON(creds->n > MSG_CREDS_MAX);
 	k->endpoint = *e;
@@ -433,6 +443,7 @@ token_keep_adopt(struct token_keep *k, const struct token_value *v)
 {
 	uint64_t now = clock_boot_ns();
 
+	memcpy(k->endpoint.tenant, v->tenant, sizeof(v->tenant));
 	for (size_t i = 0; i < TOKEN_CREDS_MAX; i++) {
 		const struct token_slot *s = &v->slot[i];
 		struct keep_cred *c = &k->cred[i];
@@ -466,6 +477,7 @@ void
 token_keep_fill(const struct token_keep *k, struct token_value *v)
 {
 	str_wipe(v->slot, sizeof(v->slot));
+	memcpy(v->tenant, k->endpoint.tenant, sizeof(v->tenant));
 	for (size_t i = 0; i < MSG_CREDS_MAX; i++) {
 		const struct keep_cred *c = &k->cred[i];
 		struct token_slot *s = &v->slot[i];

@@ -19,9 +19,10 @@ struct loop;
 struct token_fetcher;
 struct token_keep;
 
-/* Where tokens come from; texts are copied. */
+/* Where tokens come from, and for whom they are; texts are copied. */
 struct token_endpoint {
-	char url[512]; /* "": not configured */
+	char tenant[TOKEN_TENANT_MAX]; /* conf_tenant_base(); "": none */
+	char url[512];		       /* "": not configured */
 	char scope[512];
 	uint64_t timeout_ms;
 	uint64_t retry_max_ms;
@@ -50,8 +51,9 @@ void token_keep_adopt(struct token_keep *k, const struct token_value *v);
 /*
  * Credentials and endpoint as they are now; creds is copied.  Only what
  * changed is fetched again: a new secret keeps the old token until there is
- * another; a new client id, endpoint or scope makes a new identity, so the
- * old token goes at once.  What failed before is tried again.
+ * another; a new client id, endpoint or scope makes a new identity, and a new
+ * tenant is for none of the old ones, so the old token goes at once.  What
+ * failed before is tried again.
  */
 void token_keep_apply(struct token_keep *k, const struct msg_creds *creds,
 		      const struct token_endpoint *e);
@@ -63,7 +65,8 @@ void token_keep_name(struct token_keep *k, const struct resolve_name *n);
 void token_keep_stale(struct token_keep *k, uint32_t credential,
 		      uint64_t serial);
 
-/* Copies the slots, and what CLOUD_STATUS says of credentials. */
+/* Copies the slots and whose they are; and what CLOUD_STATUS says of
+ * credentials. */
 void token_keep_fill(const struct token_keep *k, struct token_value *v);
 void token_keep_status(const struct token_keep *k, struct msg_cloud_status *s);
 

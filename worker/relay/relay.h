@@ -70,7 +70,7 @@ struct relay {
 	uint64_t token_seq;
 	struct token_value *tv; /* copy of the newest; addresses and proxy_basic
 				 * are those of `way` (way.h); owned */
-	struct relay_cred cred[TOKEN_CREDS_MAX];
+	struct relay_cred cred[TOKEN_CREDS_MAX]; /* for tenant_base alone */
 
 	struct ipc *keeper;
 	struct ipc *cloud;
@@ -90,7 +90,8 @@ struct relay {
 	char tenant_authority[264]; /* Host field: host[:port] */
 	uint16_t tenant_port;
 	char tenant_path[128]; /* prefix from tenant_url, usually "" */
-	char tenant_base[320]; /* what GetRmsoUri answers */
+	/* its name; what GetRmsoUri answers */
+	char tenant_base[TOKEN_TENANT_MAX];
 
 	/* lists (client.c, upstream.c) */
 	struct client *clients;
@@ -130,5 +131,8 @@ void relay_block_give(struct relay *w, char *block);
 const struct relay_cred *relay_cred_find(struct relay *w, uint32_t id);
 /* Reads the token segment when it has news. */
 void relay_token_refresh(struct relay *w);
+/* The tenant is another one: no token is for it before relay_token_refresh()
+ * finds some. */
+void relay_creds_drop(struct relay *w);
 
 #endif

@@ -106,8 +106,15 @@ relay_cred_set(struct relay *w, struct relay_cred *r,
 	return true;
 }
 
+void
+relay_creds_drop(struct relay *w)
+{
+	for (size_t i = 0; i < TOKEN_CREDS_MAX; i++)
+		relay_cred_drop(&w->cred[i]);
+}
+
 static void
-relay_token_apply(struct relay *w)
+relay_creds_take(struct relay *w)
 {
 	for (size_t i = 0; i < TOKEN_CREDS_MAX; i++) {
 		if (relay_cred_set(w, &w->cred[i], &w->tv->slot[i]))
@@ -116,10 +123,25 @@ relay_token_apply(struct relay *w)
 			stat_add(w->row, STAT_nomem, 1);
 		w->token_seq = 0; /* it is news to the next who asks */
 	}
-	if (w->tv->naddr > TOKEN_ADDRS_MAX)
-		w->tv->naddr = 0;
-	w->tv->host[sizeof(w->tv->host) - 1] = '\0';
-	w->tv->proxy_basic[sizeof(w->tv->proxy_basic) - 1] = '\0';
+}
+
+/*
+ * The cloud agent may be at another tenant than we: it learns of a
+ * configuration before or after us.  Its tokens are not for ours then, and
+ * what we took of ours before is good for it until it expires.
+ */
+static void
+relay_token_apply(struct relay *w)
+{
+	struct token_value *v = w->tv;
+
+	v->tenant[sizeof(v->tenant) - 1] = '\0';
+	v->host[sizeof(v->host) - 1] = '\0';
+	v->proxy_basic[sizeof(v->proxy_basic) - 1] = '\0';
+	if (v->naddr > TOKEN_ADDRS_MAX)
+		v->naddr = 0;
+	if (strcmp(v->tenant, w->tenant_base) == 0)
+		relay_creds_take(w);
 	way_on_published(w);
 }
 

@@ -57,17 +57,14 @@ way_set_tenant(struct relay *w)
 		     auth.p[0] == '['
 			 ? (struct slice){auth.p + 1, host_len - 2}
 			 : (struct slice){auth.p, host_len}) != 0 ||
-	    str_copy(w->tenant_base, sizeof(w->tenant_base), slice_of(url)) !=
-		0 ||
+	    !conf_tenant_base(&w->c->conf, w->tenant_base,
+			      sizeof(w->tenant_base)) ||
 	    str_copy(w->tenant_path, sizeof(w->tenant_path), slice_of(slash)) !=
 		0) {
 		w->tenant_host[0] = '\0';
 		return;
 	}
 	w->tenant_port = (uint16_t)n;
-	n = strlen(w->tenant_base);
-	if (n > 0 && w->tenant_base[n - 1] == '/')
-		w->tenant_base[n - 1] = '\0';
 	n = strlen(w->tenant_path);
 	if (n > 0 && w->tenant_path[n - 1] == '/')
 		w->tenant_path[n - 1] = '\0';
@@ -116,14 +113,6 @@ way_is_published(const struct relay *w, const struct conf_proxy *p)
 	if (!p->used)
 		return v->proxy_port == 0;
 	return v->proxy_port == p->port && (v->proxy_tls != 0) == p->tls;
-}
-
-/* The agent goes straight, and not to our tenant. */
-static bool
-way_is_foreign(const struct relay *w)
-{
-	return w->tv->proxy_port == 0 &&
-	       strcasecmp(w->tv->host, w->tenant_host) != 0;
 }
 
 /* Issuers for the web proxy came with a set: they are for its proxy, not for
@@ -204,8 +193,6 @@ way_on_published(struct relay *w)
 		way_take(w);
 	if (way_is_published(w, &w->way))
 		way_learn(w);
-	else if (way_is_foreign(w))
-		way_forget(w);
 	else if (w->known.any && way_addresses_of(w, &w->way))
 		way_learn_addresses(w); /* whatever the port */
 	way_show(w);
@@ -278,8 +265,9 @@ way_set(struct relay *w)
 	/* conf/check.c has found it well-formed, as the tenant */
 	BUG_ON(conf_proxy_for(&w->c->conf, w->tenant_host, &w->want) != 0);
 	if (strcmp(before, w->tenant_base) != 0) {
-		/* nothing of another tenant's, not even its way */
+		/* nothing of another tenant's: tokens, nor its way */
 		w->way = w->want;
+		relay_creds_drop(w);
 		way_forget(w);
 		way_show(w);
 		way_new_epoch(w);

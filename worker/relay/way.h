@@ -34,7 +34,7 @@ MUST_USE int way_set(struct relay *w);
  * configuration one after the other.  Then what was known of the way in use
  * takes its place in w->tv, so that requests go on and no proxy gets another's
  * password: "another" is any other name, port or scheme.  There are no
- * addresses when nothing was known, or when the agent is at another tenant.
+ * addresses when nothing was known.
  */
 void way_on_published(struct relay *w);
 

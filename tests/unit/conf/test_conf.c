@@ -354,6 +354,26 @@ test_token_url(void **state)
 	assert_string_equal(small, "");
 }
 
+/* One tenant has one name, however its URL ends. */
+static void
+test_tenant_base(void **state)
+{
+	char out[32], small[16] = "x";
+
+	(void)state;
+	conf_defaults(&c);
+	assert_false(conf_tenant_base(&c, out, sizeof(out)));
+	assert_string_equal(out, "");
+	assert_int_equal(SET("tenant_url", "https://a.test:444/"), 0);
+	assert_true(conf_tenant_base(&c, out, sizeof(out)));
+	assert_string_equal(out, "https://a.test:444");
+	assert_int_equal(SET("tenant_url", "https://a.test/T"), 0);
+	assert_true(conf_tenant_base(&c, out, sizeof(out)));
+	assert_string_equal(out, "https://a.test/T");
+	assert_false(conf_tenant_base(&c, small, sizeof(small)));
+	assert_string_equal(small, "");
+}
+
 int
 main(void)
 {
@@ -370,6 +390,7 @@ main(void)
 	    cmocka_unit_test(test_nearest_name),
 	    cmocka_unit_test(test_restart_diff),
 	    cmocka_unit_test(test_token_url),
+	    cmocka_unit_test(test_tenant_base),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
