@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -478,6 +479,31 @@ SCENARIO(kept_token_ends)
 	is_refused("NO_TOKEN");
 }
 
+/* The connection is made, and its last flight finds no room at first: what
+ * would go on it then is for another tenant. */
+SCENARIO(relay_moves_before_the_head_is_out)
+{
+	static const char *const second = "https://cloud.test:8443";
+	struct end c, cloud;
+
+	up("");
+	end_dial(&c, false);
+	scene_ask(&c);
+	world_run();
+	VIRT_NEED(cloud_accept(&cloud));
+	VIRT_NEED(SSL_do_handshake(cloud.ssl) != 1); /* its part */
+	virt_io = (struct virt_io){.full_at = 1};
+	agent_is_at(second, B_TOKEN);
+	world_token();
+	relay_is_told(second);
+	VIRT_NEED(virt_io.sends > 1);
+	end_handshake(&cloud);
+	end_take(&cloud);
+	VIRT_NEED(cloud.eof && !end_has(&cloud, "Bearer"), cloud.got);
+	is_answered(&c, "", "cloud.test:8443", B_TOKEN);
+	lost_nothing();
+}
+
 /* There and back: nothing is kept of a tenant that was left. */
 SCENARIO(relay_moves_twice)
 {
@@ -585,6 +611,7 @@ main(void)
 	    cmocka_unit_test(new_relay_has_no_token_of_another_tenant),
 	    cmocka_unit_test(token_for_no_tenant),
 	    cmocka_unit_test(kept_token_ends),
+	    cmocka_unit_test(relay_moves_before_the_head_is_out),
 	    cmocka_unit_test(relay_moves_twice),
 	    cmocka_unit_test(another_tenant_behind_another_proxy),
 	    cmocka_unit_test(agent_of_another_tenant),

@@ -51,9 +51,8 @@ void token_keep_adopt(struct token_keep *k, const struct token_value *v);
 /*
  * Credentials and endpoint as they are now; creds is copied.  Only what
  * changed is fetched again: a new secret keeps the old token until there is
- * another; a new client id, endpoint or scope makes a new identity, and a new
- * tenant is for none of the old ones, so the old token goes at once.  What
- * failed before is tried again.
+ * another; a new client id, endpoint, scope or tenant makes the old token
+ * another's, so that it goes at once.  What failed before is tried again.
  */
 void token_keep_apply(struct token_keep *k, const struct msg_creds *creds,
 		      const struct token_endpoint *e);

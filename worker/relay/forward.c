@@ -386,6 +386,17 @@ forward_fill(struct client *c, bool *again_r)
 	return false;
 }
 
+/* Its connection is ready, yet not for the way, or the tenant, of now: what
+ * the head would say is for another one. */
+static bool
+forward_outdated(struct client *c)
+{
+	upstream_drop(&c->x->up);
+	forward_again(c);
+	forward_connect(c, true);
+	return false;
+}
+
 /* Sends as much of the request as goes.  false as above. */
 static bool
 forward_request(struct client *c)
@@ -400,6 +411,8 @@ forward_request(struct client *c)
 	if (x->last_chunk_sent || x->up->wire.mute ||
 	    wire_blocked(&x->up->wire))
 		return true;
+	if (!x->head_sent && x->up->epoch != c->w->cloud_epoch)
+		return forward_outdated(c);
 	out_begin(&o, &x->up->wire);
 	if (!x->head_sent) {
 		why = forward_credential(c, &cred);
