@@ -166,6 +166,25 @@ scene_await_whole(struct end *c)
 	VIRT_NEED(scene_is_whole(c), c->got);
 }
 
+void
+scene_is_refused(const char *reason)
+{
+	struct end c, cloud;
+
+	end_dial(&c, false);
+	scene_ask(&c);
+	end_await(&c, reason);
+	VIRT_NEED(!proxy_accept(&cloud), "a connection all the same");
+	end_close(&c);
+}
+
+void
+scene_lost_nothing(void)
+{
+	VIRT_NEED(world_stat(STAT_up_failed) == 0 && !world_had_event(3110) &&
+		  !world_had_event(3111));
+}
+
 /* --- series ----------------------------------------------------------------
  */
 

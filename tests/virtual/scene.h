@@ -33,6 +33,10 @@ void scene_ask(struct end *c);
 /* One request from a client that is there to its reply; the cloud's end of a
  * new connection. */
 void scene_exchange(struct end *c, struct end *cloud);
+/* A request is refused for this reason, and no connection made for it. */
+void scene_is_refused(const char *reason);
+/* No connection has failed, and the proxy is blamed for nothing. */
+void scene_lost_nothing(void);
 /* The cloud's end with the next request on it, whole: a new one when there is
  * a new connection, else the one that it is (fd -1: none). */
 void scene_serve(struct end *cloud);

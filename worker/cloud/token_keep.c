@@ -391,8 +391,11 @@ cred_apply(struct token_keep *k, const struct msg_cred *in, bool moved)
 			  strcmp(c->cred.client_id, in->client_id) != 0);
 	secret = strcmp(c->cred.secret, in->secret) != 0;
 	c->cred = *in;
-	if (other)
+	if (other) {
 		cred_drop_token(c);
+		c->failing = false; /* that was another's request */
+		c->error[0] = '\0';
+	}
 	if (other || secret) {
 		token_fetch_cancel(&c->fetch);
 		/* Another request than the one that was throttled. */

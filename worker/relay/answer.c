@@ -12,6 +12,7 @@
 
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
+#include "worker/relay/await.h"
 #include "worker/relay/client.h"
 #include "worker/relay/coding.h"
 #include "worker/relay/date.h"
@@ -200,7 +201,7 @@ answer_on_head(struct client *c, const struct http_reply *r, struct out *o)
 
 	health_reply(c, r);
 	if (r->status == 401) {
-		forward_unauthorized(c);
+		await_unauthorized(c);
 		return ANSWER_OVER;
 	}
 	if (!answer_gunzip_begin(c, r)) {

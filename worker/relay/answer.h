@@ -1,6 +1,6 @@
 /*
  * answer: the cloud's reply on its way to the client; and what forward.c
- * offers to it.
+ * offers to it and to await.c.
  */
 #ifndef RMS_ANSWER_H
 #define RMS_ANSWER_H
@@ -15,13 +15,16 @@ struct client;
  * changed its connection. */
 bool answer_pump(struct client *c);
 
-/* --- forward.c, for answer.c ------------------------------------------ */
+/* --- forward.c, for answer.c and await.c ------------------------------ */
 /* The cloud's connection ended before the reply was complete: one retry when
  * that is safe, else a refusal. */
 void forward_up_lost(struct client *c, enum reason why, const char *detail);
-/* The cloud said 401. */
-void forward_unauthorized(struct client *c);
-/* CLIENT_TOKEN: goes on when a newer token is there. */
-void forward_try_token(struct client *c);
+/* The request's turn has come. */
+void forward_go(struct client *c);
+/* Once more, with what is held of the request; then it is to be connected. */
+void forward_again(struct client *c);
+void forward_connect(struct client *c, bool fresh);
+/* The cloud is not asked. */
+void forward_refuse(struct client *c, enum reason why);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
+#include "worker/relay/await.h"
 #include "worker/relay/reply.h"
 #include "worker/relay/tell.h"
 #include "worker/relay/upstream.h"
@@ -519,7 +520,7 @@ client_on_timer(void *arg)
 		client_refuse(c, REASON_QUEUE_TIMEOUT, NULL);
 		break;
 	case CLIENT_TOKEN:
-		client_refuse(c, REASON_CLOUD_UNAUTHORIZED, NULL);
+		await_on_timeout(c);
 		break;
 	case CLIENT_RELAY:
 		forward_on_timeout(c);

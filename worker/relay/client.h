@@ -13,7 +13,7 @@
  *	AUTH	 the keeper has the token	AUTH_REPLY, or auth_timeout_ms
  *	QUEUE	 waits for its turn (admit.h)	it comes, or queue_timeout_ms
  *	CONNECT	 waits for a connection		up_on_ready/up_on_failed
- *	TOKEN	 waits for a fresh token	news, or token_wait_ms
+ *	TOKEN	 waits for a token (await.h)	news, or token_wait_ms
  *	RELAY	 request and reply flow		end of both, or a time-out
  *	DRAIN	 refused, body unread		end of body, or a bound; then,
  *		 where x->late says so, the reply, else it is sent before
@@ -125,7 +125,8 @@ struct exchange {
 	int retries;		/* after a pooled connection died */
 	int anew;		/* after the way changed under an attempt */
 	int replays;		/* after a 401 */
-	uint64_t token_serial;
+	uint64_t token_serial;	/* of what was sent last; 0: none yet */
+	bool token_due;		/* it has to wait for one (await.h) */
 
 	/* the reply */
 	int status;
@@ -303,7 +304,5 @@ void forward_on_timeout(struct client *c);
 /* The same of CLIENT_CONNECT. */
 void forward_on_connect_timeout(struct client *c);
 void forward_on_failed(struct client *c, enum reason why, const char *detail);
-/* News in the token segment: requests that wait for a token go on. */
-void forward_on_token(struct relay *w);
 
 #endif

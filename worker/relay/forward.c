@@ -12,6 +12,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "worker/relay/answer.h"
+#include "worker/relay/await.h"
 #include "worker/relay/client.h"
 #include "worker/relay/out.h"
 #include "worker/relay/upstream.h"
@@ -40,12 +41,18 @@ forward_credential(struct client *c, const struct relay_cred **cred_r)
 	if (x->credential == 0)
 		return REASON_NO_CREDENTIAL;
 	cred = relay_cred_find(c->w, x->credential);
-	if (cred == NULL || cred->expires <= clock_boot_ns()) {
-		stat_add(c->w->row, STAT_token_missing, 1);
+	if (cred == NULL || cred->expires <= clock_boot_ns())
 		return REASON_NO_TOKEN;
-	}
 	*cred_r = cred;
 	return REASON_OK;
+}
+
+void
+forward_refuse(struct client *c, enum reason why)
+{
+	if (why == REASON_NO_TOKEN)
+		stat_add(c->w->row, STAT_token_missing, 1);
+	client_refuse(c, why, NULL);
 }
 
 /* Something else is waited for from now on. */
@@ -59,15 +66,14 @@ forward_waits_for(struct exchange *x, enum exchange_wait wait, uint64_t now)
 	x->wait_since = now;
 }
 
-/* Once more, with what is held of the request. */
-static void
+void
 forward_again(struct client *c)
 {
 	forward_waits_for(c->x, WAIT_NOTHING, clock_turn_ns());
 	client_body_rewind(c);
 }
 
-static void
+void
 forward_connect(struct client *c, bool fresh)
 {
 	c->x->t_connect = clock_turn_ns();
@@ -75,13 +81,19 @@ forward_connect(struct client *c, bool fresh)
 	upstream_get(c, fresh);
 }
 
-/* Its turn has come.  Whether the cloud is asked at all is decided now: what
- * waits must not be the one that tries whether it is back. */
-static void
+/* Whether the cloud is asked at all is decided now: what waits must not be the
+ * one that tries whether it is back. */
+void
 forward_go(struct client *c)
 {
-	enum reason why = health_admit(c);
+	enum reason why;
 
+	if (c->x->token_due) {
+		c->x->token_due = false;
+		await_token(c);
+		return;
+	}
+	why = health_admit(c);
 	if (why == REASON_OK)
 		forward_connect(c, false);
 	else
@@ -144,8 +156,9 @@ forward_begin(struct client *c)
 	}
 	if (why == REASON_OK && w->tv->naddr == 0)
 		why = REASON_NO_ADDRESS;
-	if (why != REASON_OK) {
-		client_refuse(c, why, NULL);
+	x->token_due = why == REASON_NO_TOKEN && await_is_due(c);
+	if (why != REASON_OK && !x->token_due) {
+		forward_refuse(c, why);
 		return;
 	}
 	x->table_gen = forward_table_gen(w);
@@ -397,6 +410,20 @@ forward_outdated(struct client *c)
 	return false;
 }
 
+/* Since it began the tenant is another one, or its token has ended. */
+static bool
+forward_lacks(struct client *c, enum reason why)
+{
+	if (why == REASON_NO_TOKEN && await_is_due(c)) {
+		upstream_drop(&c->x->up);
+		forward_again(c);
+		await_token(c);
+	} else {
+		forward_refuse(c, why);
+	}
+	return false;
+}
+
 /* Sends as much of the request as goes.  false as above. */
 static bool
 forward_request(struct client *c)
@@ -416,10 +443,8 @@ forward_request(struct client *c)
 	out_begin(&o, &x->up->wire);
 	if (!x->head_sent) {
 		why = forward_credential(c, &cred);
-		if (why != REASON_OK) {
-			client_refuse(c, why, NULL);
-			return false;
-		}
+		if (why != REASON_OK)
+			return forward_lacks(c, why);
 		x->token_serial = cred == NULL ? 0 : cred->serial;
 		x->head_sent = true;
 		x->t_sent = clock_mono_ns();
@@ -637,76 +662,4 @@ forward_pump(struct client *c)
 	if (c->wire.rdhup && c->x->body_done && forward_client_gone(c))
 		return;
 	forward_set_timer(c);
-}
-
-/* ---- 401 from the cloud ---------------------------------------------- */
-
-/* The service refused our token.  One more try with a fresh one, when the
- * request can still be repeated. */
-void
-forward_unauthorized(struct client *c)
-{
-	struct exchange *x = c->x;
-	struct relay *w = c->w;
-	struct msg_token_stale m = {.credential = x->credential,
-				    .serial = x->token_serial};
-	uint8_t body[32];
-	size_t len = msg_token_stale_pack(&m, body, sizeof(body));
-
-	upstream_drop(&x->up);
-	if (w->cloud != NULL && x->credential != 0 &&
-	    ipc_send(w->cloud, IPC_TOKEN_STALE, 0, body, len, -1) != 0)
-		log_warn("the cloud agent was not told of a stale token");
-	if (x->replays > 0 || !x->held || x->credential == 0 ||
-	    w->cloud == NULL || w->c->conf.token_wait_ms == 0) {
-		client_refuse(c, REASON_CLOUD_UNAUTHORIZED, NULL);
-		return;
-	}
-	x->replays++;
-	forward_again(c);
-	client_enter(c, CLIENT_TOKEN);
-	forward_try_token(c);
-}
-
-/* A newer token than the refused one?  Then once more. */
-void
-forward_try_token(struct client *c)
-{
-	const struct relay_cred *cred = relay_cred_find(c->w, c->x->credential);
-
-	if (cred == NULL || cred->serial == c->x->token_serial ||
-	    cred->expires <= clock_boot_ns())
-		return;
-	stat_add(c->w->row, STAT_token_replays, 1);
-	forward_connect(c, false);
-}
-
-/* The fetch that was to bring a fresh one has failed: no need to wait. */
-static void
-forward_no_token(struct client *c)
-{
-	const struct relay_cred *cred = relay_cred_find(c->w, c->x->credential);
-
-	if (cred != NULL && !cred->failed)
-		return;
-	client_refuse(c, REASON_CLOUD_UNAUTHORIZED,
-		      "and a fresh one cannot be fetched");
-	if (c->state != CLIENT_CLOSED)
-		client_run(c);
-}
-
-void
-forward_on_token(struct relay *w)
-{
-	struct client *c, *next;
-
-	relay_token_refresh(w);
-	for (c = w->clients; c != NULL; c = next) {
-		next = c->next;
-		if (c->state != CLIENT_TOKEN)
-			continue;
-		forward_try_token(c);
-		if (c->state == CLIENT_TOKEN)
-			forward_no_token(c);
-	}
 }

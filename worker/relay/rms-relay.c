@@ -21,6 +21,7 @@
 #include "shm/base/log.h"
 #include "shm/trail.h"
 #include "worker/relay/alog.h"
+#include "worker/relay/await.h"
 #include "worker/relay/client.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/tls.h"
@@ -182,7 +183,7 @@ static void
 relay_on_cloud(void *arg, struct ipc *ch UNUSED, struct ipc_msg *m)
 {
 	if (m->type == IPC_TOKEN_NEWS)
-		forward_on_token(arg);
+		await_on_news(arg);
 }
 
 static void
@@ -460,7 +461,7 @@ relay_on_conf(struct child *c, bool first)
 	if (!first)
 		health_reset(w);
 	w->token_seq = 0; /* host and scheme may have changed */
-	relay_token_refresh(w);
+	await_on_news(w);
 	if (!first)
 		admit_on_conf(w);
 	return 0;
