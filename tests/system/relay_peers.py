@@ -46,6 +46,11 @@ def ask(client, *fields, body=None, **options):
                        soap.soap_fields(NAME) + list(fields), **options)
 
 
+def has_the_set(lab, role):
+    """Have all processes of the role applied the newest one?"""
+    return all(p["ready"] for p in lab.status()["processes"] if p["role"] == role)
+
+
 def token(lab, account="EXCHANGE", host="localhost", **options):
     """A fresh first token of an account, as bytes."""
     return negotiate.Negotiate(host, lab.env["KRB5CCNAME_" + account], **options).token()

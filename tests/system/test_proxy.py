@@ -17,7 +17,7 @@ import standin_soap
 from conftest import using
 from procs import wait_until
 from proxy_peers import ScriptedProxy, Squid, Tinyproxy, basic
-from relay_peers import NAME, own_error
+from relay_peers import NAME, has_the_set, own_error
 
 BODY = soap.acquire_license()
 LARGE = soap.acquire_issuance_license(size=2 << 20)
@@ -259,10 +259,6 @@ def passwords(lab, *names):
 def heard(proxy):
     """The passwords that it was told."""
     return {basic(head) for head in proxy.heads}
-
-
-def has_the_set(lab, role):
-    return all(p["ready"] for p in lab.status()["processes"] if p["role"] == role)
 
 
 @pytest.mark.parametrize("late", ["cloud", "relay"])

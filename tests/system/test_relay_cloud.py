@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -22,7 +23,7 @@ import soap
 import standin_soap
 from conftest import using
 from procs import run, wait_until
-from relay_peers import NAME, PATH, ask, own_error, ticket
+from relay_peers import NAME, PATH, ask, has_the_set, own_error, ticket
 
 BODY = soap.acquire_license()
 LARGE = soap.acquire_issuance_license(size=2 << 20)  # more than a relay holds
@@ -758,6 +759,61 @@ def test_token_is_not_used_beyond_its_end(small, server, agent):
         small.cloud(set={"expires_in": 3599}, listening={"token": True})
         small.wait_ready()
     assert wait_until(lambda: ask(server).status == 200, 5, 0.05)
+
+
+class Tenant(Peer):
+    """Answers, and keeps which tokens it was sent."""
+
+    def __init__(self, lab):
+        super().__init__(lab, Tenant.answer, lab.path("tls/cloud"))
+        self.tokens = set()
+
+    def answer(self, sock):
+        data = b""
+        while b"\r\n\r\n" not in data or not data.endswith(BODY[-20:]):
+            more = sock.recv(65536)
+            if not more:
+                return
+            data += more
+        self.tokens.add(re.search(rb"\r\nAuthorization: Bearer (\S+)\r\n", data)[1])
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        sock.close()
+
+
+@pytest.mark.parametrize("late", ["cloud", "relay"])
+def test_token_goes_to_its_tenant_only(small, server, late):
+    """Cloud agent and relay take a set one after the other, in either order;
+    no request is lost, and none takes one tenant's token to the other."""
+    other = {"cloud": "relay", "relay": "cloud"}[late]
+    with Tenant(small) as one, Tenant(small) as two, ThreadPoolExecutor() as pool:
+
+        def move(tenant):
+            return pool.submit(small.rmsctl, "set", "tenant_url",
+                               f"https://{labctl.TENANT_HOST}:{tenant.port}")
+        move(one).result()
+        assert ask(server).status == 200
+        pid = small.kill(late, 0, signal.SIGSTOP)
+        try:
+            moved = move(two)
+            assert wait_until(lambda: has_the_set(small, other), 5)
+            assert not has_the_set(small, late)
+            call = pool.submit(ask, server)
+            time.sleep(0.3)
+            assert not call.done() and two.connections == 0
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert call.result().status == 200
+        moved.result()
+        assert ask(server).status == 200
+        assert one.tokens and two.tokens and not one.tokens & two.tokens
+        # Under way all the time.
+        for number in range(8):
+            moved = move((one, two)[number % 2])
+            while not moved.done():
+                assert ask(server).status == 200
+            moved.result()
+            assert ask(server).status == 200
+        assert not one.tokens & two.tokens
 
 
 def test_roles_travel_with_their_credentials(small, server):
