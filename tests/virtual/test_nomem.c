@@ -25,6 +25,8 @@
 /* Until then the cloud leaves what it was asked unanswered. */
 #define ROUND_ANSWERS 8
 
+#define SWEEP_MS 1000 /* what found no memory is tried again */
+
 /* What is there before a client asks, and how it does. */
 struct play {
 	void (*prepare)(void);
@@ -112,6 +114,8 @@ fails_at(unsigned n, const struct play *p)
 	if (virt_alloc_count() < n)
 		virt_over();
 	virt_alloc_end();
+	world_advance(SWEEP_MS);
+	run_rounds();
 	end_take(&c);
 	VIRT_NEED(c.eof || c.reset || scene_is_whole(&c), c.got);
 	/* nothing is made of it that is the client's fault */
@@ -189,6 +193,32 @@ no_memory_for_a_new_token(void **state)
 {
 	(void)state;
 	assert_true(scene_series(fails_news, 1, "allocation, token") > 1);
+}
+
+/* The same, while somebody waits for it: has it at the next sweep. */
+SCENARIO(no_memory_for_the_token_that_one_waits_for)
+{
+	struct end c;
+
+	prepare_token();
+	end_dial(&c, false);
+	scene_ask(&c);
+	for (int n = 0; n < ROUNDS && world.stale == 0; n++) {
+		world_run();
+		cloud_turn(true);
+	}
+	virt_alloc_deny(strlen("Bearer") + strlen("b-token") + 32);
+	agent_turn();
+	VIRT_NEED(virt_alloc_denied());
+	run_rounds();
+	end_take(&c);
+	VIRT_NEED(c.len == 0, c.got);
+	world_advance(SWEEP_MS);
+	run_rounds();
+	end_take(&c);
+	VIRT_NEED(end_has(&c, "HTTP/1.1 200 OK\r\n") &&
+		      world_stat(STAT_token_replays) == 1,
+		  c.got);
 }
 
 static void
@@ -496,6 +526,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(there_is_a_replay),
 	    cmocka_unit_test(no_memory_for_a_new_token),
+	    cmocka_unit_test(no_memory_for_the_token_that_one_waits_for),
 	    cmocka_unit_test(no_memory_for_a_replay),
 	    cmocka_unit_test(there_is_a_queue),
 	    cmocka_unit_test(no_memory_in_the_queue),

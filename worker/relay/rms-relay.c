@@ -122,7 +122,7 @@ relay_creds_take(struct relay *w)
 			continue;
 		if (w->row != NULL)
 			stat_add(w->row, STAT_nomem, 1);
-		w->token_seq = 0; /* it is news to the next who asks */
+		w->token_seq = 0; /* still news: relay_on_sweep() */
 	}
 }
 
@@ -405,6 +405,8 @@ relay_on_sweep(void *arg)
 	admit_sweep(w);
 	relay_trim(w);
 	relay_rest(w);
+	if (w->token != NULL && w->token_seq == 0)
+		await_on_news(w); /* there was no memory for it */
 	if (w->accept_paused && !w->draining) {
 		w->accept_paused = false;
 		listener_resume(w);
