@@ -39,7 +39,7 @@ static void *tlsmem_given;
 /* A piece of the heap that was given back. */
 struct piece {
 	struct piece *next;
-	uintptr_t mark; /* kept.mark: it is in a list */
+	uintptr_t mark; /* piece_mark(next): it is in a list */
 };
 
 static struct {
@@ -57,26 +57,35 @@ piece_size(size_t i)
 	return i * TLSMEM_STEP + TLSMEM_STEP / 2;
 }
 
+/* No number that a peer could have sent, nor one that fits another place. */
+static uintptr_t
+piece_mark(const struct piece *next)
+{
+	return kept.mark ^ (uintptr_t)next;
+}
+
 static void *
 piece_take(size_t i)
 {
 	struct piece *p = kept.list[i];
 
+	BUG_ON(p->mark != piece_mark(p->next)); /* written to meanwhile */
 	kept.list[i] = p->next;
 	kept.bytes -= piece_size(i);
-	p->mark = 0;
+	*p = (struct piece){0};
 	return p;
 }
 
 static void *
 piece_alloc(size_t size)
 {
-	size_t i = (MAX(size, (size_t)TLSMEM_STEP) + TLSMEM_STEP / 2 - 1) /
-		   TLSMEM_STEP;
+	size_t i;
 
-	if (i >= TLSMEM_LISTS || kept.list[i] == NULL)
+	if (size > piece_size(TLSMEM_LISTS - 1))
 		return malloc(size);
-	return piece_take(i);
+	i = (MAX(size, (size_t)TLSMEM_STEP) + TLSMEM_STEP / 2 - 1) /
+	    TLSMEM_STEP;
+	return kept.list[i] == NULL ? malloc(size) : piece_take(i);
 }
 
 static void
@@ -86,13 +95,17 @@ piece_free(void *given)
 	size_t i = (room - TLSMEM_STEP / 2) / TLSMEM_STEP;
 	struct piece *p = given;
 
-	if (room < TLSMEM_STEP || i >= TLSMEM_LISTS ||
-	    kept.bytes + piece_size(i) > TLSMEM_KEPT_MAX) {
+	if (room < TLSMEM_STEP || i >= TLSMEM_LISTS) {
 		free(given);
 		return;
 	}
-	BUG_ON(p->mark == kept.mark); /* given back twice, as free() would */
-	*p = (struct piece){kept.list[i], kept.mark};
+	/* given back twice; free() cannot know of our lists */
+	BUG_ON(p->mark == piece_mark(p->next));
+	if (kept.bytes + piece_size(i) > TLSMEM_KEPT_MAX) {
+		free(given);
+		return;
+	}
+	*p = (struct piece){kept.list[i], piece_mark(kept.list[i])};
 	kept.list[i] = p;
 	kept.bytes += piece_size(i);
 }
@@ -172,7 +185,6 @@ void
 tlsmem_init(void)
 {
 #if !defined(RMS_MODE_asan) && !defined(RMS_MODE_fuzz)
-	/* no number that a peer could have sent */
 	if (getrandom(&kept.mark, sizeof(kept.mark), 0) != sizeof(kept.mark))
 		return;
 	(void)CRYPTO_set_mem_functions(tlsmem_alloc, tlsmem_realloc,

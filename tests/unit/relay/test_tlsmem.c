@@ -152,26 +152,69 @@ a_small_one_is_taken_again(void **state)
 	OPENSSL_free(b);
 }
 
+/* What a process does that deserves to end for it. */
 static void
-one_given_back_twice_ends_the_process(void **state)
+given_back_twice(void)
+{
+	char *p = OPENSSL_malloc(100);
+
+	OPENSSL_free(p);
+	OPENSSL_free(p);
+}
+
+static void
+given_back_twice_when_no_more_is_kept(void)
+{
+	enum { PIECES = 400, SIZE = 1000 };
+	static char *more[PIECES];
+	char *p = OPENSSL_malloc(100);
+
+	for (int i = 0; i < PIECES; i++)
+		more[i] = OPENSSL_malloc(SIZE);
+	OPENSSL_free(p);
+	for (int i = 0; i < PIECES; i++)
+		OPENSSL_free(more[i]);
+	OPENSSL_free(p);
+}
+
+/* Where the next one lies, which is handed out after this one. */
+static void
+written_to_after_it_was_given_back(void)
+{
+	static char elsewhere[100];
+	char *p = OPENSSL_malloc(100);
+	char *there = elsewhere;
+
+	OPENSSL_free(p);
+	memcpy(p, &there, sizeof(there));
+	for (int i = 0; i < 2; i++)
+		memset(OPENSSL_malloc(100), 0, 100);
+}
+
+static bool
+is_ended_by(void (*fn)(void))
 {
 	int status;
-	pid_t pid;
+	pid_t pid = fork();
 
-	(void)state;
-	tlsmem_rest();
-	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		char *p = OPENSSL_malloc(100);
-
 		signal(SIGABRT, SIG_DFL);
-		OPENSSL_free(p);
-		OPENSSL_free(p);
+		fn();
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
+	return WIFSIGNALED(status);
+}
+
+static void
+misuse_of_one_given_back_ends_the_process(void **state)
+{
+	(void)state;
+	tlsmem_rest();
+	assert_true(is_ended_by(given_back_twice));
+	assert_true(is_ended_by(given_back_twice_when_no_more_is_kept));
+	assert_true(is_ended_by(written_to_after_it_was_given_back));
 }
 
 /* What is kept is bounded, and the heap has it again after a rest. */
@@ -229,7 +272,7 @@ main(void)
 		cmocka_unit_test(small_ones_do_not_touch_either),
 #if !defined(RMS_MODE_asan)
 		cmocka_unit_test(a_small_one_is_taken_again),
-		cmocka_unit_test(one_given_back_twice_ends_the_process),
+		cmocka_unit_test(misuse_of_one_given_back_ends_the_process),
 		cmocka_unit_test(few_small_ones_are_kept),
 		cmocka_unit_test(the_last_one_back_is_the_next_one_out),
 #endif
