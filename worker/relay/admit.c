@@ -16,6 +16,7 @@
 #include "worker/relay/client_priv.h"
 #include "worker/relay/memory.h"
 #include "worker/relay/tell.h"
+#include "worker/relay/tlsmem.h"
 
 /* With so many connections a relay that is short of memory still serves. */
 #define ADMIT_SHORT_CLIENTS 64
@@ -452,6 +453,7 @@ admit_memory(struct relay *w)
 	if (!a->memory.is_short)
 		return;
 	client_shed_idle(w);
+	tlsmem_rest();
 	malloc_trim(0);
 }
 

@@ -370,6 +370,7 @@ relay_trim(struct relay *w)
 	    w->nclients > w->trim_peak / 2)
 		return;
 	w->trim_peak = w->nclients;
+	tlsmem_rest();
 	malloc_trim(0);
 }
 

@@ -19,7 +19,8 @@
 void tlsmem_init(void);
 
 /* Gives what is at hand back: pieces to the heap, buffers to the system when
- * none is out. */
+ * none is out.  Before malloc_trim(): each piece keeps a page of those that
+ * have gone. */
 void tlsmem_rest(void);
 
 #endif
