@@ -829,6 +829,17 @@ def test_a_message_to_the_keeper_does_not_stop_the_relay(two):
         assert os.sched_getscheduler(two.pid("relay", slot)) == os.SCHED_OTHER
 
 
+def test_keeper_keeps_a_policy_that_the_operator_gave(private_lab):
+    """Where relays have a real-time policy, SCHED_BATCH waits until all sleep."""
+    lab = private_lab(workers=1)
+    try:
+        os.sched_setscheduler(master(lab).pid, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        pytest.skip("needs the right to a real-time policy")
+    keeper = lab.wait_replaced("keeper", 0, lab.kill("keeper"))
+    assert os.sched_getscheduler(keeper) == os.SCHED_RR
+
+
 def test_no_secret_is_on_a_command_line(two):
     with open(two.path("client.secret"), "rb") as file:
         secret = file.read()

@@ -301,14 +301,15 @@ keeper_on_abort(struct child *c UNUSED)
  * A relay that asks goes on with its other connections, and we answer all that
  * has come by then.  Under the default policy the kernel would have us run at
  * each message, where CPUs are few: then every signature and every ticket costs
- * two switches of processes.
+ * two switches of processes.  A policy that the operator gave us all stays.
  */
 static void
 keeper_wait_our_turn(void)
 {
 	static const struct sched_param none;
 
-	if (sched_setscheduler(0, SCHED_BATCH, &none) != 0)
+	if (sched_getscheduler(0) == SCHED_OTHER &&
+	    sched_setscheduler(0, SCHED_BATCH, &none) != 0)
 		log_warn("SCHED_BATCH: %s; signatures cost more CPU time",
 			 strerror(errno));
 }
