@@ -60,6 +60,7 @@ static struct {
 	char **argv;
 	uint32_t again[VIRT_FDS]; /* events held back, by descriptor */
 	enum virt_connect next, later;
+	int no_socket;	  /* errno of the next socket(); 0: there is one */
 	bool at_set[256]; /* by the last byte of an address */
 	enum virt_connect at[256];
 	uint8_t address; /* of the newest connect() */
@@ -226,6 +227,12 @@ unsigned
 virt_connected(void)
 {
 	return v.connects;
+}
+
+void
+virt_next_socket(int err)
+{
+	v.no_socket = err;
 }
 
 /* --- sockets of the script -------------------------------------------------
@@ -418,8 +425,13 @@ socket(int domain, int type, int protocol)
 {
 	int fd;
 
-	if (is_process && (domain == AF_INET || domain == AF_INET6))
+	if (is_process && (domain == AF_INET || domain == AF_INET6)) {
 		domain = AF_UNIX;
+		errno = v.no_socket;
+		v.no_socket = 0;
+		if (errno != 0)
+			return -1;
+	}
 	fd = (int)syscall(SYS_socket, domain, type, protocol);
 	VIRT_NEED(fd < VIRT_FDS);
 	if (is_process && fd >= 0)
@@ -460,18 +472,46 @@ connect_how(const struct sockaddr *addr)
 	return how;
 }
 
+static bool
+is_datagram(int fd)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	       type == SOCK_DGRAM;
+}
+
+/* Sends nothing: finds the address that it would come from, or none. */
+static int
+connect_datagram(const struct sockaddr *addr)
+{
+	if (connect_how(addr) != VIRT_NO_SOURCE)
+		return 0;
+	errno = EADDRNOTAVAIL;
+	return -1;
+}
+
 int
 connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
+	static const int errors[] = {
+	    [VIRT_REFUSED] = ECONNREFUSED,
+	    [VIRT_NO_ROOM] = ENOBUFS,
+	    [VIRT_NO_PORT] = EADDRNOTAVAIL,
+	    [VIRT_NO_SOURCE] = EADDRNOTAVAIL,
+	};
 	struct sockaddr_un a;
 	enum virt_connect how;
 
 	if (!is_process)
 		return (int)syscall(SYS_connect, fd, addr, len);
+	if (is_datagram(fd))
+		return connect_datagram(addr);
 	how = connect_how(addr);
 	v.connects++;
-	if (how == VIRT_REFUSED) {
-		errno = ECONNREFUSED;
+	if (how < ARRAY_LEN(errors) && errors[how] != 0) {
+		errno = errors[how];
 		return -1;
 	}
 	if (how == VIRT_HANGS) {

@@ -71,6 +71,10 @@ enum virt_connect {
 	VIRT_OK,      /* connected at once */
 	VIRT_REFUSED, /* ECONNREFUSED */
 	VIRT_HANGS,   /* under way for ever */
+	/* what the host lacks: */
+	VIRT_NO_ROOM,	/* ENOBUFS */
+	VIRT_NO_PORT,	/* EADDRNOTAVAIL: all ports to it are in use */
+	VIRT_NO_SOURCE, /* EADDRNOTAVAIL: no address of ours leads there */
 };
 void virt_next_connect(enum virt_connect how);
 /* All of them until the next call; VIRT_OK at first. */
@@ -87,6 +91,8 @@ uint8_t virt_connected_to(void);
 uint16_t virt_connected_port(void);
 /* connect() calls so far. */
 unsigned virt_connected(void);
+/* The process's next socket() towards an address fails, with this errno. */
+void virt_next_socket(int err);
 
 /* A socket that clients connect to, for the process to accept from; and the
  * one on which its connections to the cloud arrive. */

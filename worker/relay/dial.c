@@ -4,7 +4,8 @@
  * Runs in: relay.
  * Trusts:  the cloud agent for addresses.
  * Touches: sockets.
- * Failure: done() with fd -1 and the words of the last failure.
+ * Failure: done() with fd -1 and the words of the last failure, or of what this
+ *          host lacks.
  */
 #include "worker/relay/dial.h"
 
@@ -26,6 +27,8 @@
  * a thousand such bodies all that the host has for TCP (make soak-memory).
  */
 #define DIAL_UNSENT_BYTES 131072
+
+#define DIAL_NO_PORT "no local port is free"
 
 /* ---- addresses ------------------------------------------------------- */
 
@@ -187,25 +190,48 @@ dial_won(struct dial_try *t)
 	d->live--;
 	dial_put_back(d);
 	dial_stop(d);
-	d->done(d->arg, fd, &a, false, NULL);
+	d->done(d->arg, fd, &a, DIAL_DONE, NULL);
+}
+
+static void
+dial_over(struct dial *d, const struct token_addr *a, enum dial_end end,
+	  const char *why)
+{
+	dial_stop(d);
+	d->done(d->arg, -1, a, end, why);
+}
+
+static struct token_addr *
+dial_try_end(struct dial_try *t, const char *why)
+{
+	struct token_addr *a = &t->d->addr[t - t->d->try];
+	char text[64];
+
+	dial_text(a, t->d->port, text, sizeof(text));
+	log_debug("cloud: %s: %s", text, why);
+	dial_try_close(t);
+	return a;
 }
 
 /* One try is over.  true: it was the last, and done() has been called. */
 static bool
-dial_lost(struct dial_try *t, bool slow, const char *why)
+dial_lost(struct dial_try *t, enum dial_end end, const char *why)
 {
 	struct dial *d = t->d;
-	uint32_t at = (uint32_t)(t - d->try);
-	char text[64];
+	const struct token_addr *a = dial_try_end(t, why);
 
-	dial_text(&d->addr[at], d->port, text, sizeof(text));
-	log_debug("cloud: %s: %s", text, why);
-	dial_judge(d, &d->addr[at], false);
-	dial_try_close(t);
+	if (end == DIAL_LACKS) {
+		d->no_port = true;
+		d->no_port_to = *a;
+	} else {
+		dial_judge(d, a, false);
+	}
 	if (d->live > 0 || dial_has_more(d))
 		return false;
-	dial_stop(d);
-	d->done(d->arg, -1, &d->addr[at], slow, why);
+	if (d->no_port)
+		dial_over(d, &d->no_port_to, DIAL_LACKS, DIAL_NO_PORT);
+	else
+		dial_over(d, a, end, why);
 	return true;
 }
 
@@ -221,7 +247,7 @@ dial_on_event(evutil_socket_t fd, short what UNUSED, void *arg)
 		err = errno;
 	if (err == 0)
 		dial_won(t);
-	else if (!dial_lost(t, false, strerror(err)) && d->live == 0)
+	else if (!dial_lost(t, DIAL_FAILED, strerror(err)) && d->live == 0)
 		dial_go(d);
 }
 
@@ -254,6 +280,30 @@ dial_open(struct dial_try *t, const struct token_addr *a)
 	return 0;
 }
 
+/*
+ * EADDRNOTAVAIL has two meanings: all local ports to the address are in use,
+ * or no local address leads there, as on a host without IPv6.  A datagram
+ * socket does not need the port to itself, but the address it does; it sends
+ * nothing.
+ */
+static bool
+dial_has_source(const struct dial *d, const struct token_addr *a)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	bool has;
+	int fd;
+
+	dial_sockaddr(a, d->port, &ss, &len);
+	fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return true; /* a lack, too */
+	has = connect(fd, (struct sockaddr *)&ss, len) == 0 ||
+	      errno != EADDRNOTAVAIL;
+	close(fd);
+	return has;
+}
+
 static uint64_t
 dial_wait_ms(const struct dial *d)
 {
@@ -275,22 +325,62 @@ dial_arm(struct dial *d)
 	loop_timer_set(d->timer, at <= now ? 1 : (at - now) / NS_PER_MS + 1);
 }
 
+/* What this host lacks for whatever address; NULL: it is not that. */
+static const char *
+dial_lack(int err)
+{
+	if (err == ENOMEM || err == ENOBUFS)
+		return "out of memory";
+	if (err == EMFILE || err == ENFILE)
+		return "no file descriptor is free";
+	return NULL;
+}
+
+/* The newest try was none: it is still to be had, and not before what is
+ * under way has failed, or had its head start. */
+static void
+dial_unbegun(struct dial_try *t, const char *lack)
+{
+	struct dial *d = t->d;
+	const struct token_addr *a = dial_try_end(t, lack);
+
+	d->ntries--;
+	if (d->live > 0)
+		dial_arm(d);
+	else
+		dial_over(d, a, DIAL_LACKS, lack);
+}
+
+/* It did not begin.  true as of dial_lost(). */
+static bool
+dial_unopened(struct dial_try *t, const struct token_addr *a, int err)
+{
+	if (err == EADDRNOTAVAIL && dial_has_source(t->d, a))
+		return dial_lost(t, DIAL_LACKS, DIAL_NO_PORT);
+	return dial_lost(t, DIAL_FAILED, strerror(err));
+}
+
 void
 dial_go(struct dial *d)
 {
 	d->running = true;
 	while (dial_has_more(d)) {
-		struct dial_try *t = &d->try[d->ntries];
+		struct token_addr *a = &d->addr[d->ntries];
+		struct dial_try *t = &d->try[d->ntries++];
+		const char *lack;
 		int err;
 
 		d->latest = clock_mono_ns();
 		*t = (struct dial_try){.d = d, .fd = -1, .begun = d->latest};
-		err = dial_open(t, &d->addr[d->ntries++]);
-		if (err == 0) {
-			dial_arm(d);
+		err = dial_open(t, a);
+		if (err == 0)
+			break;
+		lack = dial_lack(err);
+		if (lack != NULL) {
+			dial_unbegun(t, lack);
 			return;
 		}
-		if (dial_lost(t, false, strerror(err)))
+		if (dial_unopened(t, a, err))
 			return;
 	}
 	dial_arm(d);
@@ -307,7 +397,7 @@ dial_on_timer(void *arg)
 
 		if (t->fd < 0 || now - t->begun < dial_wait_ms(d) * NS_PER_MS)
 			continue;
-		if (dial_lost(t, true, "no answer"))
+		if (dial_lost(t, DIAL_SLOW, "no answer"))
 			return;
 	}
 	if (!d->running)
@@ -330,8 +420,8 @@ dial_on_free(void *arg)
 
 struct dial *
 dial_new(struct relay *w, uint16_t port,
-	 void (*done)(void *arg, int fd, const struct token_addr *a, bool slow,
-		      const char *why),
+	 void (*done)(void *arg, int fd, const struct token_addr *a,
+		      enum dial_end end, const char *why),
 	 void *arg)
 {
 	const struct token_value *v = w->tv;

@@ -13,6 +13,12 @@
  * start of DIAL_STAGGER_MS when another one won, is bad.  Whether the winner is
  * good is not known before the caller's handshakes (dial_judge()).
  *
+ * What this host lacks says nothing of an address.  Without memory or a
+ * descriptor an address stays to be tried: again after DIAL_STAGGER_MS when
+ * another one is under way, else all is over.  Without a local port the next
+ * one is tried, for which there may be one; when none did, that is what is
+ * told: the address without a port might have.
+ *
  * Invariants: ntries <= n <= TOKEN_ADDRS_MAX; an open socket has its event.
  */
 #ifndef RMS_DIAL_H
@@ -31,6 +37,13 @@ struct dial;
 struct event;
 struct relay;
 
+enum dial_end {
+	DIAL_DONE,   /* connected */
+	DIAL_FAILED, /* refused, or no way there */
+	DIAL_SLOW,   /* the last one did not answer in time */
+	DIAL_LACKS,  /* the host lacks something */
+};
+
 struct dial_try {
 	struct dial *d;
 	struct event *ev;
@@ -40,13 +53,12 @@ struct dial_try {
 
 struct dial {
 	struct relay *w;
-	/* fd >= 0: connected to *a (valid within the call), fd is the
-	 * callee's.  fd < 0: none is left
-	 * that could be; slow: the last one did not answer in time; why is
-	 * for the operator.  Either way all tries are over, and dial_go() may
-	 * be called for what is left. */
-	void (*done)(void *arg, int fd, const struct token_addr *a, bool slow,
-		     const char *why);
+	/* DIAL_DONE: connected to *a (valid within the call), fd is the
+	 * callee's.  Else fd is -1, none is left that could be, and why is for
+	 * the operator.  Either way all tries are over, and dial_go() may be
+	 * called for what is left. */
+	void (*done)(void *arg, int fd, const struct token_addr *a,
+		     enum dial_end end, const char *why);
 	void *arg;
 	struct loop_timer *timer;
 	/* In the order of the tries; those from ntries on are still to be
@@ -56,6 +68,8 @@ struct dial {
 	uint32_t n, ntries, live;
 	uint16_t port;
 	bool running;
+	bool no_port; /* there was none for no_port_to */
+	struct token_addr no_port_to;
 	struct loop_cell cell;
 	uint64_t latest; /* when the last try began */
 	uint64_t epoch;	 /* of the relay, when the addresses were taken */
@@ -65,7 +79,7 @@ struct dial {
 MUST_USE struct dial *dial_new(struct relay *w, uint16_t port,
 			       void (*done)(void *arg, int fd,
 					    const struct token_addr *a,
-					    bool slow, const char *why),
+					    enum dial_end end, const char *why),
 			       void *arg);
 /* Closes what is open; freed at the end of the turn. */
 void dial_free(struct dial **d);

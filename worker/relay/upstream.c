@@ -259,12 +259,13 @@ upstream_event(enum reason why)
 								       : 3107;
 }
 
-/* Would another address give another answer? */
+/* Would another address give the same answer? */
 static bool
 upstream_is_final(enum reason why)
 {
 	return why == REASON_CLOUD_CERT || why == REASON_CLOUD_INSPECTED ||
-	       why == REASON_PROXY_CERT || why == REASON_PROXY_AUTH;
+	       why == REASON_PROXY_CERT || why == REASON_PROXY_AUTH ||
+	       why == REASON_NOMEM;
 }
 
 static void
@@ -345,7 +346,7 @@ upstream_failed(struct upstream *u, enum reason why, const char *detail)
 		dial_judge(u->dial, &u->addr, false);
 	wire_fini(&u->wire);
 	if (u->addr_serial != w->tv->addr_serial && !upstream_is_final(why) &&
-	    why != REASON_NOMEM && upstream_anew(u))
+	    upstream_anew(u))
 		return;
 	if (dial_has_more(u->dial) && !upstream_is_final(why)) {
 		u->state = UP_CONNECT;
@@ -373,9 +374,20 @@ upstream_wire(struct upstream *u, int fd)
 			  : tls_cloud_start(w, u->wire.ssl);
 }
 
+static enum reason
+upstream_dial_reason(const struct upstream *u, enum dial_end end)
+{
+	if (end == DIAL_LACKS)
+		return REASON_NOMEM;
+	if (end == DIAL_SLOW)
+		return u->proxied ? REASON_PROXY_CONNECT_SLOW
+				  : REASON_CLOUD_CONNECT_SLOW;
+	return u->proxied ? REASON_PROXY_CONNECT : REASON_CLOUD_CONNECT;
+}
+
 static void
-upstream_on_dialed(void *arg, int fd, const struct token_addr *a, bool slow,
-		   const char *why)
+upstream_on_dialed(void *arg, int fd, const struct token_addr *a,
+		   enum dial_end end, const char *why)
 {
 	struct upstream *u = arg;
 	struct relay *w = u->w;
@@ -387,13 +399,8 @@ upstream_on_dialed(void *arg, int fd, const struct token_addr *a, bool slow,
 	u->scan = (struct http_scan){0};
 	u->addr = *a;
 	dial_text(a, u->dial->port, u->address, sizeof(u->address));
-	if (fd < 0) {
-		upstream_failed(u,
-				u->proxied ? (slow ? REASON_PROXY_CONNECT_SLOW
-						   : REASON_PROXY_CONNECT)
-					   : (slow ? REASON_CLOUD_CONNECT_SLOW
-						   : REASON_CLOUD_CONNECT),
-				why);
+	if (end != DIAL_DONE) {
+		upstream_failed(u, upstream_dial_reason(u, end), why);
 		return;
 	}
 	if (upstream_wire(u, fd) != 0) {
