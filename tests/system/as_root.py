@@ -40,8 +40,15 @@ def needs_root(test):
     return pytest.mark.root(skip(test))
 
 
-needs_accounts = pytest.mark.skipif(not ROOT or not _is_mapped(pwd.getpwnam("nobody").pw_uid),
-                                    reason="needs root, of more than a user namespace")
+def _has_accounts():
+    try:
+        return ROOT and _is_mapped(pwd.getpwnam("nobody").pw_uid)
+    except KeyError:
+        return False
+
+
+needs_accounts = pytest.mark.skipif(not _has_accounts(),
+                                    reason="needs root, of more than a user namespace, and nobody")
 
 
 def pytest_configure(config):
