@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -258,6 +259,128 @@ SCENARIO(no_source)
 	VIRT_NEED(world_stat(STAT_up_ejected) == 2);
 }
 
+/* --- no memory for TLS -----------------------------------------------------
+ */
+
+#define OPEN "HTTP/1.1 200 Connection established\r\n\r\n"
+
+/* Plays the cloud, or with `way` first that proxy, as far as it goes. */
+static void
+play(const char *way)
+{
+	bool open = way[0] == '\0';
+	struct end e = {.fd = -1};
+
+	for (int n = 0; n < 24; n++) {
+		world_run();
+		if (e.fd < 0) {
+			if (!proxy_accept(&e))
+				continue;
+			if (open || strncmp(way, "https", 5) == 0)
+				end_become_tls(&e);
+		}
+		if (e.ssl != NULL && !SSL_is_init_finished(e.ssl)) {
+			(void)!SSL_do_handshake(e.ssl);
+			continue;
+		}
+		end_take(&e);
+		if (!open && end_has(&e, "\r\n\r\n")) {
+			end_clear(&e);
+			end_send(&e, OPEN);
+			end_become_tls(&e);
+			open = true;
+		} else if (open && cloud_request_is_whole(&e)) {
+			end_clear(&e);
+			end_send(&e, REPLY);
+		}
+	}
+	if (e.fd >= 0)
+		end_close(&e);
+	VIRT_NEED(!proxy_accept(&e), "it was tried again");
+}
+
+/* From the connection on; what is before has tests of its own. */
+static void
+lacks_at(unsigned n, const char *way)
+{
+	struct end c;
+
+	world_init();
+	if (way[0] != '\0') {
+		scene_conf_proxy(way);
+		scene_token_proxy(way, "");
+	}
+	world_addresses(ADDRESSES(A, B));
+	world_up();
+	virt_connects_at(A, VIRT_HANGS);
+	ask(&c);
+	virt_alloc_begin(n);
+	virt_connect_late(A);
+	play(way);
+	if (virt_alloc_count() < n)
+		virt_over();
+	virt_alloc_end();
+	end_take(&c);
+	nobody_is_blamed();
+	VIRT_NEED(end_has(&c, "\r\n\r\nhello") || end_has(&c, "NOMEM"), c.got);
+	VIRT_NEED(world_stat(STAT_nomem) == end_has(&c, "NOMEM"));
+}
+
+static void
+lacks_for_cloud(unsigned n)
+{
+	lacks_at(n, "");
+}
+
+static void
+lacks_behind_proxy(unsigned n)
+{
+	lacks_at(n, "https://proxy.test:3128");
+}
+
+static void
+no_memory_for_tls(void **state)
+{
+	(void)state;
+	assert_true(scene_series(lacks_for_cloud, scene_step(65),
+				 "allocation, cloud") > 1000);
+	assert_true(scene_series(lacks_behind_proxy, scene_step(131),
+				 "allocation, https proxy") > 2000);
+}
+
+/* A client's handshake that lacks memory is not one that failed: its
+ * certificate, or what it offered, may be as good as any. */
+static void
+lacks_for_client(unsigned n)
+{
+	struct end c;
+
+	scene_up();
+	virt_alloc_begin(n);
+	end_dial(&c, true);
+	for (int i = 0; i < 12; i++) {
+		world_run();
+		if (!SSL_is_init_finished(c.ssl))
+			(void)!SSL_do_handshake(c.ssl);
+	}
+	if (virt_alloc_count() < n)
+		virt_over();
+	virt_alloc_end();
+	VIRT_NEED(world_stat(STAT_tls_failed) == 0, "the client is blamed");
+	VIRT_NEED(world_stat(STAT_nomem) + world_stat(STAT_tls_full) > 0);
+	end_close(&c);
+	end_dial(&c, true);
+	end_handshake(&c);
+}
+
+static void
+no_memory_for_tls_of_a_client(void **state)
+{
+	(void)state;
+	assert_true(scene_series(lacks_for_client, scene_step(65),
+				 "allocation, client") > 500);
+}
+
 int
 main(void)
 {
@@ -272,6 +395,8 @@ main(void)
 	    cmocka_unit_test(no_port_to_any),
 	    cmocka_unit_test(no_port_to_one_and_the_other_is_refused),
 	    cmocka_unit_test(no_source),
+	    cmocka_unit_test(no_memory_for_tls),
+	    cmocka_unit_test(no_memory_for_tls_of_a_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,6 +35,7 @@
 #include "shm/base/bug.h"
 #include "shm/base/clock.h"
 #include "shm/role.h"
+#include "worker/relay/tlsmem.h"
 
 #define VIRT_FDS   1024
 #define VIRT_FILES 8
@@ -656,21 +657,30 @@ __wrap_realloc(void *p, size_t size)
 static void *
 ssl_malloc(size_t n, const char *file, int line)
 {
+	void *p = n == 0 ? NULL : __wrap_malloc(n);
+
 	(void)file;
 	(void)line;
-	return n == 0 ? NULL : __wrap_malloc(n);
+	if (p == NULL && n > 0)
+		tlsmem_failed();
+	return p;
 }
 
 static void *
 ssl_realloc(void *p, size_t n, const char *file, int line)
 {
+	void *q;
+
 	(void)file;
 	(void)line;
 	if (n == 0) {
 		free(p);
 		return NULL;
 	}
-	return __wrap_realloc(p, n);
+	q = __wrap_realloc(p, n);
+	if (q == NULL)
+		tlsmem_failed();
+	return q;
 }
 
 static void

@@ -401,7 +401,7 @@ answer_on_end(struct client *c, enum io_result r, struct out *o)
 {
 	struct exchange *x = c->x;
 
-	if (x->up->block == NULL) {
+	if (x->up->block == NULL || x->up->wire.nomem) {
 		client_refuse(c, REASON_NOMEM, NULL);
 		return ANSWER_OVER;
 	}

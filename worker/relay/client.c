@@ -415,6 +415,10 @@ client_run_tls(struct client *c)
 
 	if (r == IO_AGAIN)
 		return false;
+	if (r != IO_OK && c->wire.nomem) {
+		client_end(c, REASON_NOMEM);
+		return false;
+	}
 	if (r != IO_OK) {
 		stat_add(c->w->row, STAT_tls_failed, 1);
 		auth_tls_failed(c);

@@ -150,6 +150,9 @@ proxy_read(struct upstream *u, enum reason *why_r, char *text, size_t size)
 	u->wpos += n;
 	if (r == IO_OK || r == IO_AGAIN)
 		return r;
+	if (u->wire.nomem)
+		return proxy_fail(REASON_NOMEM, why_r, text, size,
+				  "out of memory");
 	return proxy_fail(REASON_PROXY_CLOSED, why_r, text, size,
 			  u->wpos == 0
 			      ? "it closed the connection instead of an "

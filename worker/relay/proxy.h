@@ -18,7 +18,8 @@ struct upstream;
 /* The largest head of a proxy's reply, interim ones included, in bytes. */
 #define PROXY_HEAD_MAX 16384
 
-/* Sends CONNECT.  IO_OK, or IO_FAIL, with u->block NULL for want of memory. */
+/* Sends CONNECT.  IO_OK, or IO_FAIL, with u->block NULL, or the wire's nomem,
+ * for want of memory. */
 enum io_result proxy_ask(struct upstream *u);
 
 /*

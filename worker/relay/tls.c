@@ -617,18 +617,22 @@ tls_cloud_done(SSL *ssl)
 }
 
 enum tls_fault
-tls_error(SSL *ssl, char *why, size_t size)
+tls_error(const struct wire *x, char *why, size_t size)
 {
 	unsigned long e = ERR_peek_last_error();
-	bool cert = SSL_get_verify_result(ssl) != X509_V_OK;
+	bool cert = SSL_get_verify_result(x->ssl) != X509_V_OK;
 
-	if (cert && tls.why[0] != '\0')
+	if (x->nomem)
+		snprintf(why, size, "out of memory");
+	else if (cert && tls.why[0] != '\0')
 		snprintf(why, size, "%s", tls.why);
 	else if (e != 0)
 		snprintf(why, size, "%s", ERR_reason_error_string(e));
 	else
 		snprintf(why, size, "connection closed in the handshake");
 	ERR_clear_error();
+	if (x->nomem)
+		return TLS_FAULT_NOMEM;
 	if (!cert)
 		return TLS_FAULT_OTHER;
 	return tls.inspection ? TLS_FAULT_INSPECTION : TLS_FAULT_CERT;

@@ -63,13 +63,14 @@ void tls_cloud_done(SSL *ssl);
 
 enum tls_fault {
 	TLS_FAULT_OTHER,
+	TLS_FAULT_NOMEM, /* ours */
 	TLS_FAULT_CERT,
 	/* the certificate, by an issuer that is not the cloud's: somebody
 	 * in between opens the TLS */
 	TLS_FAULT_INSPECTION,
 };
 /* After a failed one: what was wrong, for log and event. */
-enum tls_fault tls_error(SSL *ssl, char *why, size_t size);
+enum tls_fault tls_error(const struct wire *x, char *why, size_t size);
 
 /* in wire.c, for the BIO */
 ssize_t wire_recv(struct wire *x, char *data, size_t size);

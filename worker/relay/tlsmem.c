@@ -35,6 +35,7 @@ enum {
 static char tlsmem[TLSMEM_COUNT][TLSMEM_SIZE] __attribute__((aligned(4096)));
 static size_t tlsmem_used, tlsmem_out;
 static void *tlsmem_given;
+static size_t tlsmem_nfailures;
 
 /* A piece of the heap that was given back. */
 struct piece {
@@ -49,6 +50,28 @@ static struct {
 } kept;
 
 _Static_assert(sizeof(struct piece) <= TLSMEM_STEP, "the smallest has room");
+
+size_t
+tlsmem_failures(void)
+{
+	return tlsmem_nfailures;
+}
+
+void
+tlsmem_failed(void)
+{
+	tlsmem_nfailures++;
+}
+
+static void *
+heap_alloc(size_t size)
+{
+	void *p = malloc(size);
+
+	if (p == NULL)
+		tlsmem_failed();
+	return p;
+}
 
 /* Of list i.  What glibc gives for any number of bytes is of one of these. */
 static size_t
@@ -82,10 +105,10 @@ piece_alloc(size_t size)
 	size_t i;
 
 	if (size > piece_size(TLSMEM_LISTS - 1))
-		return malloc(size);
+		return heap_alloc(size);
 	i = (MAX(size, (size_t)TLSMEM_STEP) + TLSMEM_STEP / 2 - 1) /
 	    TLSMEM_STEP;
-	return kept.list[i] == NULL ? malloc(size) : piece_take(i);
+	return kept.list[i] == NULL ? heap_alloc(size) : piece_take(i);
 }
 
 static void
@@ -136,7 +159,7 @@ tlsmem_alloc(size_t size, const char *file UNUSED, int line UNUSED)
 	else if (tlsmem_used < TLSMEM_COUNT)
 		p = tlsmem[tlsmem_used++];
 	else
-		return malloc(size);
+		return heap_alloc(size);
 	tlsmem_out++;
 	return p;
 }
@@ -158,11 +181,15 @@ tlsmem_realloc(void *p, size_t size, const char *file, int line)
 {
 	void *q;
 
-	if (!tlsmem_is_ours(p))
-		return realloc(p, size);
+	if (!tlsmem_is_ours(p)) {
+		q = realloc(p, size);
+		if (q == NULL && size > 0)
+			tlsmem_failed();
+		return q;
+	}
 	if (size <= TLSMEM_SIZE)
 		return p;
-	q = malloc(size);
+	q = heap_alloc(size);
 	if (q == NULL)
 		return NULL;
 	memcpy(q, p, TLSMEM_SIZE);

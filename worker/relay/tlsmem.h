@@ -14,6 +14,8 @@
 #ifndef RMS_TLSMEM_H
 #define RMS_TLSMEM_H
 
+#include <stddef.h>
+
 /* Before OpenSSL is used for anything; later it has no effect.  What does not
  * fit goes to the heap. */
 void tlsmem_init(void);
@@ -22,5 +24,14 @@ void tlsmem_init(void);
  * none is out.  Before malloc_trim(): each piece keeps a page of those that
  * have gone. */
 void tlsmem_rest(void);
+
+/*
+ * How many allocations have failed so far.  What fails in OpenSSL while that
+ * grows does so for want of memory.  OpenSSL 3.0 says it for some of them only:
+ * a certificate that it has no memory to verify is a bad one.
+ */
+size_t tlsmem_failures(void);
+/* One more has, also of an allocator in our place (tests). */
+void tlsmem_failed(void);
 
 #endif

@@ -466,29 +466,46 @@ upstream_cancel(struct client *c)
 
 /* ---- events ---------------------------------------------------------- */
 
+static void
+upstream_tls_failed(struct upstream *u, enum reason other, enum reason cert,
+		    enum reason inspected)
+{
+	char why[768];
+
+	switch (tls_error(&u->wire, why, sizeof(why))) {
+	case TLS_FAULT_OTHER:
+		upstream_failed(u, other, why);
+		return;
+	case TLS_FAULT_NOMEM:
+		upstream_failed(u, REASON_NOMEM, why);
+		return;
+	case TLS_FAULT_CERT:
+		upstream_failed(u, cert, why);
+		return;
+	case TLS_FAULT_INSPECTION:
+		upstream_failed(u, inspected, why);
+		return;
+	}
+}
+
 /* The TLS with the proxy is finished, or there is none. */
 static void
 upstream_run_proxy_tls(struct upstream *u)
 {
 	enum io_result r = wire_handshake(&u->wire);
-	enum tls_fault fault;
-	char why[768];
 
 	if (r == IO_AGAIN)
 		return;
 	if (r != IO_OK) {
-		fault = tls_error(u->wire.ssl, why, sizeof(why));
-		upstream_failed(u,
-				fault == TLS_FAULT_OTHER ? REASON_PROXY_TLS
-							 : REASON_PROXY_CERT,
-				why);
+		upstream_tls_failed(u, REASON_PROXY_TLS, REASON_PROXY_CERT,
+				    REASON_PROXY_CERT);
 		return;
 	}
 	u->state = UP_PROXY;
 	loop_timer_set(u->timer, (uint64_t)u->w->c->conf.proxy_timeout_ms);
 	if (proxy_ask(u) == IO_OK)
 		return;
-	if (u->block == NULL)
+	if (u->block == NULL || u->wire.nomem)
 		upstream_failed(u, REASON_NOMEM, "out of memory");
 	else
 		upstream_failed(u, REASON_PROXY_CLOSED,
@@ -512,33 +529,17 @@ upstream_run_proxy(struct upstream *u)
 	loop_timer_set(u->timer, (uint64_t)u->w->c->conf.cloud_tls_timeout_ms);
 }
 
-static enum reason
-upstream_tls_reason(enum tls_fault fault)
-{
-	switch (fault) {
-	case TLS_FAULT_CERT:
-		return REASON_CLOUD_CERT;
-	case TLS_FAULT_INSPECTION:
-		return REASON_CLOUD_INSPECTED;
-	case TLS_FAULT_OTHER:
-		break;
-	}
-	return REASON_CLOUD_TLS;
-}
-
 static void
 upstream_run_tls(struct upstream *u)
 {
 	enum io_result r = wire_handshake(&u->wire);
 	struct client *c = u->client;
-	enum tls_fault fault;
-	char why[768];
 
 	if (r == IO_AGAIN)
 		return;
 	if (r != IO_OK) {
-		fault = tls_error(u->wire.ssl, why, sizeof(why));
-		upstream_failed(u, upstream_tls_reason(fault), why);
+		upstream_tls_failed(u, REASON_CLOUD_TLS, REASON_CLOUD_CERT,
+				    REASON_CLOUD_INSPECTED);
 		return;
 	}
 	loop_timer_set(u->timer, 0);

@@ -19,6 +19,7 @@
 #include "shm/base/log.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/tls.h"
+#include "worker/relay/tlsmem.h"
 
 static void
 wire_on_event(evutil_socket_t fd UNUSED, short what, void *arg)
@@ -176,12 +177,13 @@ wire_send_failed(struct wire *x)
 	return IO_FAIL;
 }
 
-/* It was not the peer that took no more, but we who could not send: out of
- * memory.  There is nothing to be read about that. */
+/* It was not the peer that took no more, but we who could not send: there is
+ * nothing to be read about that. */
 static enum io_result
-wire_send_lost(struct wire *x)
+wire_send_lost(struct wire *x, bool nomem)
 {
 	x->failed = true;
+	x->nomem |= nomem;
 	return wire_send_failed(x);
 }
 
@@ -216,7 +218,7 @@ wire_flush(struct wire *x)
 	if (n < 0)
 		goto fail;
 	if ((size_t)n < len && wire_keep(x, w->obuf + n, len - (size_t)n) != 0)
-		return wire_send_lost(x);
+		return wire_send_lost(x, true);
 	w->olen = 0;
 	w->oowner = NULL;
 	return IO_OK;
@@ -233,7 +235,7 @@ wire_put_direct(struct wire *x, const char *data, size_t len)
 	if (n < 0)
 		return wire_send_failed(x);
 	if ((size_t)n < len && wire_keep(x, data + n, len - (size_t)n) != 0)
-		return wire_send_lost(x);
+		return wire_send_lost(x, true);
 	return IO_OK;
 }
 
@@ -276,6 +278,8 @@ wire_forget_errors(void)
 enum io_result
 wire_write(struct wire *x, const void *data, size_t len)
 {
+	size_t lacked = tlsmem_failures();
+
 	if (x->failed || x->mute)
 		return IO_FAIL;
 	if (len == 0)
@@ -291,7 +295,9 @@ wire_write(struct wire *x, const void *data, size_t len)
 		int n = SSL_write(x->ssl, data, part);
 
 		if (n <= 0)
-			return x->mute ? IO_FAIL : wire_send_lost(x);
+			return x->mute ? IO_FAIL
+				       : wire_send_lost(x, tlsmem_failures() !=
+							       lacked);
 		data = (const char *)data + n;
 		len -= (size_t)n;
 	}
@@ -386,6 +392,7 @@ wire_recv(struct wire *x, char *data, size_t size)
 static enum io_result
 wire_read_tls(struct wire *x, void *data, size_t size, size_t *n_r)
 {
+	size_t lacked = tlsmem_failures();
 	int ok, e;
 
 	if (x->ended)
@@ -416,6 +423,7 @@ wire_read_tls(struct wire *x, void *data, size_t size, size_t *n_r)
 		ERR_clear_error();
 		return IO_EOF; /* framing tells whether it came too early */
 	}
+	x->nomem |= tlsmem_failures() != lacked;
 	return IO_FAIL;
 }
 
@@ -444,6 +452,7 @@ wire_read(struct wire *x, void *data, size_t size, size_t *n_r)
 enum io_result
 wire_handshake(struct wire *x)
 {
+	size_t lacked = tlsmem_failures();
 	enum io_result r;
 
 	if (x->handshaken)
@@ -451,10 +460,14 @@ wire_handshake(struct wire *x)
 	if (x->failed)
 		return IO_FAIL;
 	r = tls_handshake(x->ssl, x);
+	/* also where it goes on: it may fail of that in a later step */
+	x->nomem |= tlsmem_failures() != lacked;
 	if (wire_flush(x) != IO_OK && r != IO_FAIL)
 		r = IO_FAIL;
-	if (r == IO_OK)
+	if (r == IO_OK) {
 		x->handshaken = true;
+		x->nomem = false;
+	}
 	if (r == IO_FAIL)
 		x->failed = true;
 	return r;

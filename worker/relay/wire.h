@@ -49,6 +49,7 @@ struct wire {
 	bool ended;	/* close_notify was read: nothing follows */
 	bool truncated; /* TLS ended without close_notify */
 	bool failed;
+	bool nomem; /* failed, or its handshake may, for want of memory */
 	/* A peer that takes no more may still have said something: with
 	 * read_on, a failed send makes the wire mute, not failed. */
 	bool read_on, mute;

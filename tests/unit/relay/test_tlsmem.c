@@ -260,6 +260,27 @@ the_last_one_back_is_the_next_one_out(void **state)
 	assert_ptr_not_equal(a, b);
 	OPENSSL_free(b);
 }
+
+static void
+one_that_fails_is_counted(void **state)
+{
+	size_t before = tlsmem_failures();
+	volatile size_t huge = SIZE_MAX / 2; /* not known to the compiler */
+	char *p;
+
+	(void)state;
+	assert_null(OPENSSL_malloc(huge));
+	assert_int_equal(tlsmem_failures(), before + 1);
+	for (size_t size = 100; size < 20000; size += 17000) {
+		p = OPENSSL_malloc(size);
+		assert_non_null(p);
+		assert_null(OPENSSL_realloc(p, huge));
+		OPENSSL_free(p);
+	}
+	assert_int_equal(tlsmem_failures(), before + 3);
+	assert_null(OPENSSL_realloc(OPENSSL_malloc(100), 0)); /* frees it */
+	assert_int_equal(tlsmem_failures(), before + 3);
+}
 #endif
 
 int
@@ -275,6 +296,7 @@ main(void)
 		cmocka_unit_test(misuse_of_one_given_back_ends_the_process),
 		cmocka_unit_test(few_small_ones_are_kept),
 		cmocka_unit_test(the_last_one_back_is_the_next_one_out),
+		cmocka_unit_test(one_that_fails_is_counted),
 #endif
 	};
 
