@@ -5,6 +5,7 @@ import xml.etree.ElementTree as tree
 
 import negotiate
 import soap
+from procs import wait_until
 
 SOAP11 = "{http://schemas.xmlsoap.org/soap/envelope/}"
 NAME = "AcquireLicense"
@@ -49,6 +50,14 @@ def ask(client, *fields, body=None, **options):
 def has_the_set(lab, role):
     """Have all processes of the role applied the newest one?"""
     return all(p["ready"] for p in lab.status()["processes"] if p["role"] == role)
+
+
+def wait_halfway(lab, late, other):
+    """Until a set that is on its way is in force in one role's processes and not
+    in those of the other, which stand still."""
+    assert wait_until(lambda: not has_the_set(lab, late), 5), "no set is on its way"
+    assert wait_until(lambda: has_the_set(lab, other), 5)
+    assert not has_the_set(lab, late)
 
 
 def token(lab, account="EXCHANGE", host="localhost", **options):

@@ -17,7 +17,7 @@ import standin_soap
 from conftest import using
 from procs import wait_until
 from proxy_peers import ScriptedProxy, Squid, Tinyproxy, basic
-from relay_peers import NAME, has_the_set, own_error
+from relay_peers import NAME, own_error, wait_halfway
 
 BODY = soap.acquire_license()
 LARGE = soap.acquire_issuance_license(size=2 << 20)
@@ -276,8 +276,7 @@ def test_no_proxy_gets_the_password_of_another_port(proxied, late):
         try:
             proxied.edit(proxy=f'"http://127.0.0.1:{two.port}"', proxy_credential='"two"')
             reload = pool.submit(proxied.rmsctl, "reload")
-            assert wait_until(lambda: has_the_set(proxied, other), 5)
-            assert not has_the_set(proxied, late)
+            wait_halfway(proxied, late, other)
             if late == "cloud":
                 good(proxied, server)
                 assert len(one.heads) == 2 and two.connections == 0

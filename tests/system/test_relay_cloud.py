@@ -23,7 +23,7 @@ import soap
 import standin_soap
 from conftest import using
 from procs import run, wait_until
-from relay_peers import NAME, PATH, ask, has_the_set, own_error, ticket
+from relay_peers import NAME, PATH, ask, own_error, ticket, wait_halfway
 
 BODY = soap.acquire_license()
 LARGE = soap.acquire_issuance_license(size=2 << 20)  # more than a relay holds
@@ -795,8 +795,7 @@ def test_token_goes_to_its_tenant_only(small, server, late):
         pid = small.kill(late, 0, signal.SIGSTOP)
         try:
             moved = move(two)
-            assert wait_until(lambda: has_the_set(small, other), 5)
-            assert not has_the_set(small, late)
+            wait_halfway(small, late, other)
             call = pool.submit(ask, server)
             time.sleep(0.3)
             assert not call.done() and two.connections == 0
