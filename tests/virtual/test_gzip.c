@@ -359,6 +359,9 @@ fails_at(unsigned at)
 	VIRT_NEED(c.eof || c.reset || end_has(&c, "HTTP/1.1 "));
 	VIRT_NEED(!end_has(&c, " 200 OK") || c.reset ||
 		  strcmp(scene_unchunked(&c), TEXT) == 0 || c.eof);
+	VIRT_NEED(world_stat(STAT_up_failed) == 0 &&
+		      !end_has(&c, "CLOUD_BAD_REPLY"),
+		  "the cloud is blamed");
 	end_close(&c);
 	end_close(&cloud);
 	one_exchange(false);

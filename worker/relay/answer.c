@@ -98,8 +98,8 @@ answer_is_gzip(const struct http_reply *r)
 	return gzip && n == 1;
 }
 
-/* false: it is to be undone and cannot be. */
-static bool
+/* Not OK: it is to be undone and cannot be. */
+static enum reason
 answer_gunzip_begin(struct client *c, const struct http_reply *r)
 {
 	const struct conf *conf = &c->w->c->conf;
@@ -107,11 +107,11 @@ answer_gunzip_begin(struct client *c, const struct http_reply *r)
 
 	if (!conf->wan_compression || r->framing == HTTP_NO_BODY ||
 	    !answer_is_gzip(r) || answer_client_takes_gzip(&x->req))
-		return true;
+		return REASON_OK;
 	if (r->status == 206) /* a part of a stream cannot be undone */
-		return false;
+		return REASON_CLOUD_BAD_REPLY;
 	x->gz = gunzip_new((uint64_t)conf->wan_reply_bytes_max);
-	return x->gz != NULL;
+	return x->gz == NULL ? REASON_NOMEM : REASON_OK;
 }
 
 /* Does the body that the client gets have a coding? */
@@ -198,16 +198,20 @@ static enum answer_step
 answer_on_head(struct client *c, const struct http_reply *r, struct out *o)
 {
 	struct exchange *x = c->x;
+	enum reason why;
 
 	health_reply(c, r);
 	if (r->status == 401) {
 		await_unauthorized(c);
 		return ANSWER_OVER;
 	}
-	if (!answer_gunzip_begin(c, r)) {
+	why = answer_gunzip_begin(c, r);
+	if (why == REASON_CLOUD_BAD_REPLY)
 		answer_bad(c, "gzip that cannot be undone");
+	else if (why != REASON_OK)
+		client_refuse(c, why, NULL);
+	if (why != REASON_OK)
 		return ANSWER_OVER;
-	}
 	x->status = r->status;
 	x->reply_started = true;
 	x->reply_framing = r->framing;
@@ -311,6 +315,10 @@ answer_gunzip_step(struct client *c, struct out *o)
 	x->gz_left -= used;
 	if (r == GUNZIP_BAD)
 		return answer_gunzip_bad(c, why);
+	if (r == GUNZIP_NOMEM) {
+		client_end(c, REASON_NOMEM);
+		return ANSWER_OVER;
+	}
 	if (r == GUNZIP_DATA)
 		answer_emit(c, o, data, n);
 	x->gz_pending = r == GUNZIP_DATA || x->gz_left > 0;

@@ -27,6 +27,19 @@ static size_t gunzip_nspare;
 /* One handler at a time. */
 static unsigned char gunzip_out[GUNZIP_OUT];
 
+/* Memory of zlib, from where all of ours is. */
+static voidpf
+gunzip_zalloc(voidpf arg UNUSED, uInt n, uInt size)
+{
+	return calloc(n, size);
+}
+
+static void
+gunzip_zfree(voidpf arg UNUSED, voidpf p)
+{
+	free(p);
+}
+
 struct gunzip *
 gunzip_new(uint64_t max)
 {
@@ -38,8 +51,12 @@ gunzip_new(uint64_t max)
 		inflateReset(&g->z);
 	} else {
 		g = calloc(1, sizeof(*g));
+		if (g == NULL)
+			return NULL;
+		g->z.zalloc = gunzip_zalloc;
+		g->z.zfree = gunzip_zfree;
 		/* 16: a gzip head and trailer, nothing else */
-		if (g == NULL || inflateInit2(&g->z, 15 + 16) != Z_OK) {
+		if (inflateInit2(&g->z, 15 + 16) != Z_OK) {
 			free(g);
 			return NULL;
 		}
@@ -99,6 +116,10 @@ gunzip_run(struct gunzip *g, const char *in, size_t len, size_t *used_r,
 	*out_r = (const char *)gunzip_out;
 	g->in += *used_r;
 	g->out += *n_r;
+	if (r == Z_MEM_ERROR) {
+		g->bad = true;
+		return GUNZIP_NOMEM;
+	}
 	if (r != Z_OK && r != Z_STREAM_END && r != Z_BUF_ERROR)
 		return gunzip_fail(g, g->z.msg != NULL ? g->z.msg : "no gzip",
 				   why_r);

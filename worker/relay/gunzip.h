@@ -22,11 +22,12 @@
 struct gunzip;
 
 enum gunzip_result {
-	GUNZIP_DATA, /* *n_r > 0 bytes at *out_r, valid until the next call of
-		      * any of these; call again with what is left of the input,
-		      * also when that is nothing */
-	GUNZIP_MORE, /* no output waits; more input, or what is left of it */
-	GUNZIP_BAD,  /* *why_r says why; the stream is over */
+	GUNZIP_DATA,  /* *n_r > 0 bytes at *out_r, valid until the next call of
+		       * any of these; call again with what is left of the input,
+		       * also when that is nothing */
+	GUNZIP_MORE,  /* no output waits; more input, or what is left of it */
+	GUNZIP_BAD,   /* *why_r says why; the stream is over */
+	GUNZIP_NOMEM, /* so it is without memory */
 };
 
 /* max: most bytes of output.  NULL without memory. */

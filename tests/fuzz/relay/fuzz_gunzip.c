@@ -49,7 +49,7 @@ undo(const uint8_t *p, size_t len, size_t piece, unsigned char *to,
 			memcpy(to + *len_r, d, n);
 			*len_r += n;
 		} while (r == GUNZIP_DATA || (r == GUNZIP_MORE && left > 0));
-		good = r != GUNZIP_BAD;
+		good = r < GUNZIP_BAD;
 		BUG_ON(!good && why == NULL);
 		len -= part;
 	}

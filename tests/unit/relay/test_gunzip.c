@@ -64,7 +64,7 @@ undo(size_t len, size_t piece, uint64_t max, const char **why_r)
 
 	assert_non_null(g);
 	*why_r = NULL;
-	while (len > 0 && r != GUNZIP_BAD) {
+	while (len > 0 && r < GUNZIP_BAD) {
 		size_t left = MIN(piece, len);
 
 		len -= left;
@@ -78,7 +78,7 @@ undo(size_t len, size_t piece, uint64_t max, const char **why_r)
 			total += n;
 		} while (r == GUNZIP_DATA || (r == GUNZIP_MORE && left > 0));
 	}
-	if (r != GUNZIP_BAD && !gunzip_is_complete(g))
+	if (r < GUNZIP_BAD && !gunzip_is_complete(g))
 		*why_r = "short";
 	gunzip_free(&g);
 	assert_null(g);
