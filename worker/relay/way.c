@@ -116,16 +116,16 @@ way_is_published(const struct relay *w, const struct conf_proxy *p)
 }
 
 /* Issuers for the web proxy came with a set: they are for its proxy, not for
- * the one before. */
-static void
+ * the one before.  true: there were some, and a new epoch has to begin. */
+static bool
 way_use_issuers(struct relay *w)
 {
 	if (w->proxy_next == NULL)
-		return;
+		return false;
 	SSL_CTX_free(w->proxy_ctx);
 	w->proxy_ctx = w->proxy_next;
 	w->proxy_next = NULL;
-	way_new_epoch(w);
+	return true;
 }
 
 static void
@@ -134,7 +134,7 @@ way_take(struct relay *w)
 	if (way_same(&w->way, &w->want))
 		return;
 	w->way = w->want;
-	way_use_issuers(w);
+	(void)way_use_issuers(w);
 	way_new_epoch(w);
 	if (w->way.used)
 		log_info("the cloud is reached through the web proxy %s:%u",
@@ -273,7 +273,7 @@ way_set(struct relay *w)
 		way_new_epoch(w);
 		tls_cloud_forget();
 	}
-	if (way_same(&w->way, &w->want))
-		way_use_issuers(w);
+	if (way_same(&w->way, &w->want) && way_use_issuers(w))
+		way_new_epoch(w);
 	return 0;
 }
