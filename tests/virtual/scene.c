@@ -44,6 +44,22 @@ scene_up(void)
 }
 
 void
+scene_up_at(const uint8_t *last, unsigned n)
+{
+	world_init();
+	world_addresses(last, n);
+	world_up();
+}
+
+void
+scene_dial_ask(struct end *c)
+{
+	end_dial(c, false);
+	scene_ask(c);
+	world_run();
+}
+
+void
 scene_ask(struct end *c)
 {
 	end_send(c, request(REQ_PATH, BODY));
@@ -228,4 +244,20 @@ scene_step(unsigned usual)
 	unsigned long by = step == NULL ? usual : strtoul(step, NULL, 10);
 
 	return by == 0 ? 1 : (unsigned)by;
+}
+
+unsigned
+scene_each(void (*in)(void *item), const void *items, size_t n, size_t size)
+{
+	unsigned wrong = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		void *item = (void *)((uintptr_t)items + i * size);
+
+		if (virt_scenario(in, item) == VIRT_GOOD)
+			continue;
+		fprintf(stderr, "item %zu\n", i);
+		wrong++;
+	}
+	return wrong;
 }

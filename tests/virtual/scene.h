@@ -28,8 +28,15 @@ void scene_token_proxy(const char *url, const char *basic);
 
 /* A relay with the defaults, ready. */
 void scene_up(void);
+/* The same, with the cloud at these addresses (ADDRESSES(), by their last
+ * bytes: world.h). */
+void scene_up_at(const uint8_t *last, unsigned n);
+#define ADDRESSES(...) \
+	(const uint8_t[]){__VA_ARGS__}, sizeof((uint8_t[]){__VA_ARGS__})
 /* Sends the usual request. */
 void scene_ask(struct end *c);
+/* A new client does; it waits for a connection. */
+void scene_dial_ask(struct end *c);
 /* One request from a client that is there to its reply; the cloud's end of a
  * new connection. */
 void scene_exchange(struct end *c, struct end *cloud);
@@ -52,6 +59,10 @@ bool scene_is_whole(const struct end *e);
 /* It gets one. */
 void scene_await_whole(struct end *c);
 
+/* in(item) in a scenario of its own for each of n items of that size.  How many
+ * went wrong; which ones is said, from 0. */
+unsigned scene_each(void (*in)(void *item), const void *items, size_t n,
+		    size_t size);
 /*
  * fn(n) in a scenario of its own for n = 1, 1 + by, 1 + 2 * by and so on, until
  * one calls virt_over().  The last n, or 0 when one went wrong, which is said

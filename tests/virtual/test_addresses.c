@@ -28,17 +28,6 @@ publish(const uint8_t *last, unsigned n)
 	world_addresses(last, n);
 	world_token();
 }
-#define ADDRESSES(...) \
-	(const uint8_t[]){__VA_ARGS__}, sizeof((uint8_t[]){__VA_ARGS__})
-
-static void
-up(const uint8_t *last, unsigned n)
-{
-	world_init();
-	world_addresses(last, n);
-	world_up();
-}
-
 static void
 set_proxy(const char *scheme, const char *host)
 {
@@ -56,15 +45,6 @@ up_proxied(const char *scheme, const uint8_t *last, unsigned n)
 	set_proxy(scheme, "proxy.test");
 	world_addresses(last, n);
 	world_up();
-}
-
-/* A client whose request waits for a connection. */
-static void
-ask(struct end *c)
-{
-	end_dial(c, false);
-	scene_ask(c);
-	world_run();
 }
 
 /* The exchange goes over the next connection, which is to this address; the
@@ -91,7 +71,7 @@ all_go_to(uint8_t address, unsigned n)
 		unsigned before = virt_connected();
 		struct end c;
 
-		ask(&c);
+		scene_dial_ask(&c);
 		goes_to(&c, address);
 		VIRT_NEED(virt_connected() == before + 1, "another was tried");
 	}
@@ -124,8 +104,8 @@ SCENARIO(next_address_after_a_tls_failure)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, B));
-	ask(&c);
+	scene_up_at(ADDRESSES(A, B));
+	scene_dial_ask(&c);
 	VIRT_NEED(cloud_accept(&cloud) && virt_connected_to() == A);
 	end_close(&cloud);
 	goes_to(&c, B);
@@ -137,9 +117,9 @@ SCENARIO(loser_of_the_race_is_tried_when_the_winner_fails)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, SIX));
+	scene_up_at(ADDRESSES(A, SIX));
 	virt_connects(VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	world_advance(STAGGERED + 10);
 	VIRT_NEED(virt_connected() == 2 && virt_connected_to() == A);
 	virt_connects(VIRT_OK);
@@ -156,9 +136,9 @@ SCENARIO(losers_come_by_how_long_they_were_silent)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, B, C, SIX));
+	scene_up_at(ADDRESSES(A, B, C, SIX));
 	virt_connects(VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	world_advance(2 * STAGGERED + 10); /* SIX, A, B */
 	VIRT_NEED(virt_connected() == 3 && virt_connected_to() == B);
 	virt_connects(VIRT_OK);
@@ -179,9 +159,9 @@ SCENARIO(two_that_connect_at_once)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, SIX));
+	scene_up_at(ADDRESSES(A, SIX));
 	virt_connects(VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	world_advance(3 * STAGGERED);
 	virt_connects(VIRT_OK);
 	virt_connect_late(A);
@@ -198,9 +178,9 @@ SCENARIO(no_address_is_left_at_last)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, SIX));
+	scene_up_at(ADDRESSES(A, SIX));
 	virt_connects(VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	world_advance(STAGGERED + 10);
 	virt_connects(VIRT_OK);
 	virt_connect_late(SIX);
@@ -220,9 +200,9 @@ SCENARIO(silent_at_connect_is_bad)
 {
 	struct end c;
 
-	up(ADDRESSES(A, SIX));
+	scene_up_at(ADDRESSES(A, SIX));
 	virt_connects_at(SIX, VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	world_advance(STAGGERED);
 	goes_to(&c, A);
 	VIRT_NEED(world_stat(STAT_up_ejected) == 1);
@@ -233,8 +213,8 @@ SCENARIO(fails_in_tls_is_bad)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, SIX));
-	ask(&c);
+	scene_up_at(ADDRESSES(A, SIX));
+	scene_dial_ask(&c);
 	VIRT_NEED(cloud_accept(&cloud) && virt_connected_to() == SIX);
 	end_close(&cloud);
 	goes_to(&c, A);
@@ -246,8 +226,8 @@ SCENARIO(silent_in_tls_is_bad)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, SIX));
-	ask(&c);
+	scene_up_at(ADDRESSES(A, SIX));
+	scene_dial_ask(&c);
 	VIRT_NEED(cloud_accept(&cloud) && virt_connected_to() == SIX);
 	world_advance((uint64_t)world.conf.cloud_tls_timeout_ms + 10);
 	goes_to(&c, A);
@@ -262,9 +242,9 @@ SCENARIO(good_again_after_a_handshake)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, SIX));
+	scene_up_at(ADDRESSES(A, SIX));
 	for (int n = 0; n < 2; n++) {
-		ask(&c);
+		scene_dial_ask(&c);
 		for (int i = 0; i < 2; i++) {
 			world_run();
 			VIRT_NEED(cloud_accept(&cloud));
@@ -283,7 +263,7 @@ SCENARIO(proxy_that_does_not_answer_connect_is_bad)
 	struct end c, px;
 
 	up_proxied("http", ADDRESSES(A, SIX));
-	ask(&c);
+	scene_dial_ask(&c);
 	asked(&px);
 	VIRT_NEED(virt_connected_to() == SIX);
 	world_advance((uint64_t)world.conf.proxy_timeout_ms + 10);
@@ -303,7 +283,7 @@ SCENARIO(proxy_that_wants_a_password_is_not_bad)
 	struct end c, px;
 
 	up_proxied("http", ADDRESSES(A, SIX));
-	ask(&c);
+	scene_dial_ask(&c);
 	asked(&px);
 	end_send(&px, "HTTP/1.1 407 No\r\n\r\n");
 	end_await(&c, "PROXY_AUTH");
@@ -364,7 +344,7 @@ SCENARIO(way_changes_while_the_old_proxy_is_dialed)
 
 	up_proxied("https", ADDRESSES(A));
 	virt_connects_at(A, VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	change_proxy("http", B);
 	virt_connect_late(A);
 	world_run();
@@ -381,7 +361,7 @@ SCENARIO(old_way_fails_at_an_address_of_the_new_one)
 
 	up_proxied("http", ADDRESSES(SIX));
 	virt_connects_at(SIX, VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	virt_connects_at(SIX, VIRT_OK);
 	change_proxy_to("http", ADDRESSES(SIX, B));
 	virt_refuse_late(SIX);
@@ -395,9 +375,9 @@ SCENARIO(old_way_fails_where_there_is_no_other_address)
 {
 	struct end c;
 
-	up(ADDRESSES(A));
+	scene_up_at(ADDRESSES(A));
 	virt_connects_at(A, VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	virt_connects_at(A, VIRT_OK);
 	world_reload(CA_OTHER, CA_OURS);
 	world_reload(CA_OURS, CA_OURS);
@@ -415,7 +395,7 @@ SCENARIO(old_way_was_silent_at_an_address_of_the_new_one)
 	up_proxied("http", ADDRESSES(SIX, A));
 	virt_connects_at(SIX, VIRT_HANGS);
 	virt_connects_at(A, VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	world_advance(STAGGERED);
 	VIRT_NEED(virt_connected() == 2);
 	virt_connects_at(SIX, VIRT_OK);
@@ -433,7 +413,7 @@ SCENARIO(way_changes_in_the_handshake_with_the_old_proxy)
 	struct end c, px;
 
 	up_proxied("https", ADDRESSES(A));
-	ask(&c);
+	scene_dial_ask(&c);
 	VIRT_NEED(proxy_accept(&px));
 	end_become_tls(&px);
 	change_proxy("http", B);
@@ -453,7 +433,7 @@ SCENARIO(old_proxy_stops_while_it_is_asked)
 	set_proxy("http", "proxy.test");
 	world_addresses(ADDRESSES(A));
 	world_up();
-	ask(&c);
+	scene_dial_ask(&c);
 	asked(&px);
 	change_proxy("http", B);
 	end_close(&px);
@@ -466,7 +446,7 @@ SCENARIO(old_proxy_is_not_waited_for)
 	struct end c, px;
 
 	up_proxied("http", ADDRESSES(A));
-	ask(&c);
+	scene_dial_ask(&c);
 	asked(&px);
 	change_proxy("http", B);
 	goes_the_new_way(&c);
@@ -480,7 +460,7 @@ SCENARIO(old_proxy_that_does_not_answer_is_not_waited_for)
 
 	up_proxied("http", ADDRESSES(A));
 	virt_connects_at(A, VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	change_proxy("http", B);
 	goes_the_new_way(&c);
 }
@@ -492,7 +472,7 @@ SCENARIO(addresses_change_while_an_old_one_fails)
 	world_init();
 	world.conf.cloud_breaker_failures = 1;
 	world_up();
-	ask(&c);
+	scene_dial_ask(&c);
 	VIRT_NEED(cloud_accept(&cloud));
 	publish(ADDRESSES(B));
 	world_reload(CA_OURS, CA_OURS);
@@ -509,7 +489,7 @@ SCENARIO(addresses_change_at_each_failure)
 	unsigned n;
 
 	scene_up();
-	ask(&c);
+	scene_dial_ask(&c);
 	for (n = 0; n < 100 && cloud_accept(&cloud); n++) {
 		publish((const uint8_t[]){(uint8_t)(B + n % 2)}, 1);
 		world_reload(CA_OURS, CA_OURS);
@@ -536,7 +516,7 @@ SCENARIO(pooled_while_its_address_is_published)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, B));
+	scene_up_at(ADDRESSES(A, B));
 	end_dial(&c, false);
 	scene_exchange(&c, &cloud);
 	VIRT_NEED(virt_connected_to() == A);
@@ -558,7 +538,7 @@ SCENARIO(given_back_when_its_address_is_gone)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, B));
+	scene_up_at(ADDRESSES(A, B));
 	end_dial(&c, false);
 	scene_ask(&c);
 	world_run();
@@ -568,7 +548,7 @@ SCENARIO(given_back_when_its_address_is_gone)
 	end_await(&c, "hello");
 	VIRT_NEED(world_stat(STAT_up_idle) == 0);
 	end_clear(&c);
-	ask(&c);
+	scene_dial_ask(&c);
 	goes_to(&c, C);
 }
 
@@ -576,9 +556,9 @@ SCENARIO(bad_ones_stay_bad_in_another_list)
 {
 	struct end c;
 
-	up(ADDRESSES(A, SIX));
+	scene_up_at(ADDRESSES(A, SIX));
 	virt_connects_at(SIX, VIRT_REFUSED);
-	ask(&c);
+	scene_dial_ask(&c);
 	goes_to(&c, A);
 	VIRT_NEED(virt_connected() == 2);
 	relist(ADDRESSES(SIX, B));
@@ -594,15 +574,15 @@ SCENARIO(another_way_begins_without_bad_ones)
 {
 	struct end c, px;
 
-	up(ADDRESSES(A, SIX));
+	scene_up_at(ADDRESSES(A, SIX));
 	virt_connects_at(SIX, VIRT_REFUSED);
-	ask(&c);
+	scene_dial_ask(&c);
 	goes_to(&c, A);
 	VIRT_NEED(world_stat(STAT_up_ejected) == 1);
 	virt_connects_at(SIX, VIRT_OK);
 	set_proxy("http", "other.test");
 	relist(ADDRESSES(A, SIX));
-	ask(&c);
+	scene_dial_ask(&c);
 	asked(&px);
 	VIRT_NEED(virt_connected_to() == SIX, "it is still tried last");
 	through(&c, &px);

@@ -23,24 +23,6 @@
 enum { A = 2, B, SIX = 0x61 };
 
 static void
-up(const uint8_t *last, unsigned n)
-{
-	world_init();
-	world_addresses(last, n);
-	world_up();
-}
-#define ADDRESSES(...) \
-	(const uint8_t[]){__VA_ARGS__}, sizeof((uint8_t[]){__VA_ARGS__})
-
-static void
-ask(struct end *c)
-{
-	end_dial(c, false);
-	scene_ask(c);
-	world_run();
-}
-
-static void
 nobody_is_blamed(void)
 {
 	VIRT_NEED(world_stat(STAT_up_failed) == 0 &&
@@ -69,7 +51,7 @@ goes_on(void)
 {
 	struct end c, cloud;
 
-	ask(&c);
+	scene_dial_ask(&c);
 	VIRT_NEED(cloud_accept(&cloud), "no connection to the cloud");
 	end_handshake(&cloud);
 	scene_exchange_again(&c, &cloud);
@@ -95,10 +77,10 @@ SCENARIO(no_socket)
 {
 	struct end c;
 
-	up(ADDRESSES(A, B));
+	scene_up_at(ADDRESSES(A, B));
 	for (size_t n = 0; n < 40; n++) {
 		virt_next_socket(no_sockets[n % 4].err);
-		ask(&c);
+		scene_dial_ask(&c);
 		told(&c, no_sockets[n % 4].detail);
 		VIRT_NEED(virt_connected() == 0, "another one was tried");
 		VIRT_NEED(world_stat(STAT_nomem) == n + 1);
@@ -116,7 +98,7 @@ SCENARIO(no_socket_towards_a_proxy)
 	scene_token_proxy("http://proxy.test:3128", "");
 	world_up();
 	virt_next_socket(EMFILE);
-	ask(&c);
+	scene_dial_ask(&c);
 	told(&c, "no file descriptor is free");
 	nobody_is_blamed();
 }
@@ -125,9 +107,9 @@ SCENARIO(no_room_to_connect)
 {
 	struct end c;
 
-	up(ADDRESSES(A, B));
+	scene_up_at(ADDRESSES(A, B));
 	virt_next_connect(VIRT_NO_ROOM);
-	ask(&c);
+	scene_dial_ask(&c);
 	told(&c, "out of memory");
 	VIRT_NEED(virt_connected() == 1, "another one was tried");
 	nobody_is_blamed();
@@ -142,9 +124,9 @@ SCENARIO(no_socket_for_the_second)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, B));
+	scene_up_at(ADDRESSES(A, B));
 	virt_connects_at(A, VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	virt_next_socket(EMFILE);
 	world_advance(STAGGERED + 10);
 	virt_connect_late(A);
@@ -160,9 +142,9 @@ SCENARIO(no_socket_for_the_second_at_first)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, B));
+	scene_up_at(ADDRESSES(A, B));
 	virt_connects_at(A, VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	virt_next_socket(EMFILE);
 	world_advance(STAGGERED + 10);
 	VIRT_NEED(virt_connected() == 1, "without a pause");
@@ -179,9 +161,9 @@ second_lacks_memory(size_t size)
 {
 	struct end c;
 
-	up(ADDRESSES(A, B));
+	scene_up_at(ADDRESSES(A, B));
 	virt_connects_at(A, VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	VIRT_NEED(virt_connected_to() == A);
 	virt_alloc_deny(size);
 	virt_refuse_late(A);
@@ -205,9 +187,9 @@ SCENARIO(no_port_to_one)
 {
 	struct end c, cloud;
 
-	up(ADDRESSES(A, B));
+	scene_up_at(ADDRESSES(A, B));
 	virt_connects_at(A, VIRT_NO_PORT);
-	ask(&c);
+	scene_dial_ask(&c);
 	VIRT_NEED(virt_connected() == 2 && virt_connected_to() == B);
 	VIRT_NEED(cloud_accept(&cloud));
 	end_handshake(&cloud);
@@ -219,9 +201,9 @@ SCENARIO(no_port_to_any)
 {
 	struct end c;
 
-	up(ADDRESSES(A, B, SIX));
+	scene_up_at(ADDRESSES(A, B, SIX));
 	virt_connects(VIRT_NO_PORT);
-	ask(&c);
+	scene_dial_ask(&c);
 	told(&c, "no local port is free");
 	VIRT_NEED(virt_connected() == 3);
 	nobody_is_blamed();
@@ -234,10 +216,10 @@ SCENARIO(no_port_to_one_and_the_other_is_refused)
 {
 	struct end c;
 
-	up(ADDRESSES(A, B));
+	scene_up_at(ADDRESSES(A, B));
 	virt_connects_at(A, VIRT_NO_PORT);
 	virt_connects_at(B, VIRT_REFUSED);
-	ask(&c);
+	scene_dial_ask(&c);
 	told(&c, "2:443: no local port is free");
 	VIRT_NEED(world_stat(STAT_up_ejected) == 1 &&
 		  world_stat(STAT_up_failed) == 0);
@@ -249,10 +231,10 @@ SCENARIO(no_source)
 {
 	struct end c;
 
-	up(ADDRESSES(SIX, A));
+	scene_up_at(ADDRESSES(SIX, A));
 	virt_connects_at(SIX, VIRT_NO_SOURCE);
 	virt_connects_at(A, VIRT_REFUSED);
-	ask(&c);
+	scene_dial_ask(&c);
 	end_await(&c, "HTTP/1.1 502 ");
 	end_take(&c);
 	VIRT_NEED(end_has(&c, "CLOUD_CONNECT"), c.got);
@@ -313,7 +295,7 @@ lacks_at(unsigned n, const char *way)
 	world_addresses(ADDRESSES(A, B));
 	world_up();
 	virt_connects_at(A, VIRT_HANGS);
-	ask(&c);
+	scene_dial_ask(&c);
 	virt_alloc_begin(n);
 	virt_connect_late(A);
 	play(way);

@@ -188,33 +188,21 @@ relay_moves_first(void *arg)
 }
 
 static void
-all_moves(void (*in)(void *arg))
-{
-	unsigned wrong = 0;
-
-	for (size_t i = 0; i < sizeof(moves) / sizeof(moves[0]); i++) {
-		struct move m = moves[i];
-
-		if (virt_scenario(in, &m) == VIRT_GOOD)
-			continue;
-		print_error("to %s by \"%s\"\n", m.to, m.proxy);
-		wrong++;
-	}
-	assert_int_equal(wrong, 0);
-}
-
-static void
 the_agent_moves_first(void **state)
 {
 	(void)state;
-	all_moves(agent_moves_first);
+	assert_int_equal(scene_each(agent_moves_first, moves, ARRAY_LEN(moves),
+				    sizeof(moves[0])),
+			 0);
 }
 
 static void
 the_relay_moves_first(void **state)
 {
 	(void)state;
-	all_moves(relay_moves_first);
+	assert_int_equal(scene_each(relay_moves_first, moves, ARRAY_LEN(moves),
+				    sizeof(moves[0])),
+			 0);
 }
 
 /* A relay that was started in between has no token of its tenant. */
@@ -391,7 +379,9 @@ static void
 the_second_is_waited_for(void **state)
 {
 	(void)state;
-	all_moves(second_is_waited_for);
+	assert_int_equal(scene_each(second_is_waited_for, moves,
+				    ARRAY_LEN(moves), sizeof(moves[0])),
+			 0);
 }
 
 /* Straight, and the name is looked up for longer than the token takes. */

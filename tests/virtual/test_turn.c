@@ -153,33 +153,21 @@ relay_is_first(void *arg)
 }
 
 static void
-all_turns(void (*in)(void *arg))
-{
-	unsigned wrong = 0;
-
-	for (size_t i = 0; i < sizeof(turns) / sizeof(turns[0]); i++) {
-		struct turn t = turns[i];
-
-		if (virt_scenario(in, &t) == VIRT_GOOD)
-			continue;
-		print_error("from \"%s\" to \"%s\"\n", t.from, t.to);
-		wrong++;
-	}
-	assert_int_equal(wrong, 0);
-}
-
-static void
 the_agent_first(void **state)
 {
 	(void)state;
-	all_turns(agent_is_first);
+	assert_int_equal(scene_each(agent_is_first, turns, ARRAY_LEN(turns),
+				    sizeof(turns[0])),
+			 0);
 }
 
 static void
 the_relay_first(void **state)
 {
 	(void)state;
-	all_turns(relay_is_first);
+	assert_int_equal(scene_each(relay_is_first, turns, ARRAY_LEN(turns),
+				    sizeof(turns[0])),
+			 0);
 }
 
 /* There and back before the relay has heard of it. */
