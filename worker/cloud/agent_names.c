@@ -213,6 +213,8 @@ agent_apply_proxy(struct agent *a, const struct conf *c,
 	agent_set_basic(a, k, tenant->used);
 }
 
+/* GAP: when there is no memory for a name the set is refused, and what is
+ * published stays as it is, changed addresses too, until the next set. */
 int
 agent_apply_names(struct agent *a, const struct conf *c, const char *token_url)
 {

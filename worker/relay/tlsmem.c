@@ -24,8 +24,7 @@ enum {
 	TLSMEM_LEAST = 16384,
 	TLSMEM_SIZE = 36864, /* whole pages; TLS_READ_BUFFER of tls.c fits */
 	TLSMEM_COUNT = 16,
-	TLSMEM_STEP =
-	    16, /* between the sizes of pieces: what malloc() rounds to */
+	TLSMEM_STEP = 16,	     /* malloc() rounds to these */
 	TLSMEM_LISTS = 64,	     /* so the largest has 1016 bytes */
 	TLSMEM_KEPT_MAX = 256 << 10, /* what all lists may hold, bytes */
 };
