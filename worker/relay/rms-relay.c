@@ -14,12 +14,14 @@
 #include <openssl/ssl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "shm/base/clock.h"
 #include "shm/base/fd.h"
 #include "shm/base/log.h"
 #include "shm/trail.h"
+#include "worker/relay/algorithms.h"
 #include "worker/relay/alog.h"
 #include "worker/relay/await.h"
 #include "worker/relay/client.h"
@@ -520,6 +522,8 @@ main(int argc, char **argv)
 	int status;
 
 	tlsmem_init();
+	if (algorithms_init() != 0)
+		die(EX_OSERR, "OpenSSL has no memory");
 	status = child_main(ROLE_RELAY, argc, argv, &relay_ops);
 
 	if (relay.alog != NULL)
