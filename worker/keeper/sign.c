@@ -37,10 +37,18 @@ _Static_assert(SIGN_LISTENERS_MAX == CONF_LISTENERS_MAX &&
 #define DIGEST_MIN 20
 #define DIGEST_MAX 64
 
+/* A context for each operation of its kind is made once: to make one is a tenth
+ * of a signature with P-256. */
+struct sign_key {
+	EVP_PKEY *key;
+	uint64_t tag;			    /* worker/spki.h */
+	EVP_PKEY_CTX *does[SIGN_ECDSA + 1]; /* by enum sign_op */
+};
+
 struct sign_keys {
-	EVP_PKEY *key[SIGN_KEYS_MAX]; /* SIGN_CERTS_MAX of each listener */
-	uint64_t tag[SIGN_KEYS_MAX];  /* worker/spki.h */
-	struct sign_keys *before;     /* the set before this one; owned */
+	struct sign_key
+	    key[SIGN_KEYS_MAX];	  /* SIGN_CERTS_MAX of each listener */
+	struct sign_keys *before; /* the set before this one; owned */
 };
 
 void
@@ -57,6 +65,15 @@ sign_keys_new(void)
 	return calloc(1, sizeof(struct sign_keys));
 }
 
+static void
+sign_key_drop(struct sign_key *x)
+{
+	for (size_t op = 0; op < ARRAY_LEN(x->does); op++)
+		EVP_PKEY_CTX_free(x->does[op]);
+	EVP_PKEY_free(x->key); /* wipes the private parts */
+	*x = (struct sign_key){0};
+}
+
 void
 sign_keys_free(struct sign_keys **k)
 {
@@ -64,7 +81,7 @@ sign_keys_free(struct sign_keys **k)
 		return;
 	sign_keys_free(&(*k)->before);
 	for (size_t i = 0; i < SIGN_KEYS_MAX; i++)
-		EVP_PKEY_free((*k)->key[i]); /* wipes the private parts */
+		sign_key_drop(&(*k)->key[i]);
 	free(*k);
 	*k = NULL;
 }
@@ -75,7 +92,7 @@ sign_keys_count(const struct sign_keys *k)
 	size_t n = 0;
 
 	for (size_t i = 0; i < SIGN_KEYS_MAX; i++)
-		n += k->key[i] != NULL;
+		n += k->key[i].key != NULL;
 	return n;
 }
 
@@ -125,12 +142,40 @@ parse_pem(const char *data, size_t len, const char **fault_r)
 	return key;
 }
 
+static int
+set_padding(EVP_PKEY_CTX *ctx, enum sign_op op)
+{
+	if (op == SIGN_ECDSA)
+		return 1;
+	return EVP_PKEY_CTX_set_rsa_padding(
+	    ctx, op == SIGN_RSA_RAW ? RSA_NO_PADDING : RSA_PKCS1_PADDING);
+}
+
+/* Contexts for what a key of this kind may do. */
+static bool
+prepare(struct sign_key *x)
+{
+	bool is_ec = EVP_PKEY_get_base_id(x->key) == EVP_PKEY_EC, ok = true;
+
+	for (int op = SIGN_RSA_RAW; op <= SIGN_ECDSA && ok; op++) {
+		if (is_ec != (op == SIGN_ECDSA))
+			continue;
+		x->does[op] = EVP_PKEY_CTX_new(x->key, NULL);
+		ok = x->does[op] != NULL &&
+		     EVP_PKEY_sign_init(x->does[op]) == 1 &&
+		     set_padding(x->does[op], (enum sign_op)op) == 1;
+	}
+	ERR_clear_error();
+	return ok;
+}
+
 int
 sign_keys_load(struct sign_keys *k, const struct msg_tls_key *at, int fd,
 	       char *why, size_t why_size)
 {
 	size_t i = (size_t)at->index * SIGN_CERTS_MAX + at->place;
 	const char *fault;
+	EVP_PKEY *key;
 	char *data;
 	size_t len;
 	int r;
@@ -143,15 +188,20 @@ sign_keys_load(struct sign_keys *k, const struct msg_tls_key *at, int fd,
 		snprintf(why, why_size, "it cannot be read: %s", strerror(-r));
 		return -EINVAL;
 	}
-	EVP_PKEY_free(k->key[i]);
-	k->key[i] = parse_pem(data, len, &fault);
+	sign_key_drop(&k->key[i]);
+	key = parse_pem(data, len, &fault);
 	str_wipe(data, len);
 	free(data);
-	if (k->key[i] == NULL) {
+	if (key == NULL) {
 		snprintf(why, why_size, "%s", fault);
 		return -EINVAL;
 	}
-	k->tag[i] = spki_tag(k->key[i]);
+	k->key[i] = (struct sign_key){key, spki_tag(key), {NULL}};
+	if (!prepare(&k->key[i])) {
+		sign_key_drop(&k->key[i]);
+		snprintf(why, why_size, "OpenSSL does not sign with it");
+		return -EINVAL;
+	}
 	why[0] = '\0';
 	return 0;
 }
@@ -286,26 +336,17 @@ is_lawful(EVP_PKEY *key, const struct msg_sign *m)
 	}
 }
 
-static int
-set_padding(EVP_PKEY_CTX *ctx, enum sign_op op)
-{
-	if (op == SIGN_ECDSA)
-		return 1;
-	return EVP_PKEY_CTX_set_rsa_padding(
-	    ctx, op == SIGN_RSA_RAW ? RSA_NO_PADDING : RSA_PKCS1_PADDING);
-}
-
-static EVP_PKEY *
+static const struct sign_key *
 find_key(const struct sign_keys *k, const struct msg_sign *m)
 {
 	if (m->key == 0)
 		return m->index < SIGN_LISTENERS_MAX
-			   ? k->key[m->index * SIGN_CERTS_MAX]
+			   ? &k->key[m->index * SIGN_CERTS_MAX]
 			   : NULL;
 	for (; k != NULL; k = k->before)
 		for (size_t i = 0; i < SIGN_KEYS_MAX; i++)
-			if (k->key[i] != NULL && k->tag[i] == m->key)
-				return k->key[i];
+			if (k->key[i].key != NULL && k->key[i].tag == m->key)
+				return &k->key[i];
 	return NULL;
 }
 
@@ -313,20 +354,14 @@ int
 sign_do(const struct sign_keys *k, const struct msg_sign *m,
 	uint8_t out[SIGN_BYTES_MAX])
 {
+	const struct sign_key *x = find_key(k, m);
 	size_t len = SIGN_BYTES_MAX;
-	EVP_PKEY_CTX *ctx;
-	EVP_PKEY *key;
 	bool ok;
 
-	key = find_key(k, m);
-	if (key == NULL || !is_lawful(key, m))
+	if (x == NULL || x->key == NULL || !is_lawful(x->key, m))
 		return -EINVAL;
-	ctx = EVP_PKEY_CTX_new(key, NULL);
-	ok = ctx != NULL && EVP_PKEY_sign_init(ctx) == 1 &&
-	     set_padding(ctx, m->op) == 1 &&
-	     EVP_PKEY_sign(ctx, out, &len, (const uint8_t *)m->data.p,
-			   m->data.len) == 1;
-	EVP_PKEY_CTX_free(ctx);
+	ok = EVP_PKEY_sign(x->does[m->op], out, &len,
+			   (const uint8_t *)m->data.p, m->data.len) == 1;
 	ERR_clear_error();
 	return ok ? (int)len : -EINVAL;
 }

@@ -301,6 +301,45 @@ test_keys_that_are_refused(void **state)
 	EVP_PKEY_free(ed);
 }
 
+/* A key has one context for all its signatures of a kind. */
+static void
+test_a_key_signs_on_after_what_it_refused(void **state)
+{
+	uint8_t digest[32] = {1}, info[19 + 32] = {0}, open[512];
+	static const uint8_t sha256_head[19] = {
+	    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
+	    0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20,
+	};
+
+	(void)state;
+	memcpy(info, sha256_head, sizeof(sha256_head));
+	for (uint8_t i = 0; i < 3; i++) {
+		EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(ec, NULL);
+		int n;
+
+		digest[0] = info[50] = i;
+		n = sign(2, SIGN_ECDSA, digest, sizeof(digest));
+		assert_true(n > 0);
+		assert_int_equal(EVP_PKEY_verify_init(ctx), 1);
+		assert_int_equal(EVP_PKEY_verify(ctx, out, (size_t)n, digest,
+						 sizeof(digest)),
+				 1);
+		EVP_PKEY_CTX_free(ctx);
+		assert_int_equal(sign(2, SIGN_ECDSA, digest, 19), -EINVAL);
+		assert_int_equal(sign(2, SIGN_RSA_PKCS1, info, sizeof(info)),
+				 -EINVAL);
+
+		n = sign(0, SIGN_RSA_PKCS1, info, sizeof(info));
+		assert_int_equal(n, 256);
+		assert_int_equal(
+		    open_rsa(RSA_PKCS1_PADDING, out, (size_t)n, open),
+		    sizeof(info));
+		assert_memory_equal(open, info, sizeof(info));
+		assert_int_equal(sign(0, SIGN_RSA_RAW, info, sizeof(info)),
+				 -EINVAL);
+	}
+}
+
 int
 main(void)
 {
@@ -312,6 +351,7 @@ main(void)
 	    cmocka_unit_test(test_ecdsa),
 	    cmocka_unit_test(test_unlawful),
 	    cmocka_unit_test(test_keys_that_are_refused),
+	    cmocka_unit_test(test_a_key_signs_on_after_what_it_refused),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
