@@ -4,7 +4,7 @@
  * Runs in: relay, at its start.
  * Trusts:  OpenSSL and openssl.cnf.
  * Touches: OpenSSL's default context.
- * Failure: -ENOMEM.
+ * Failure: -ENOMEM, or -EINVAL: openssl.cnf.
  *
  * The context has one provider, built in, that hands on what the default
  * provider has under the names below.  That one stays in the global context and
@@ -27,7 +27,7 @@
 
 /* First names, as provider-*(7) have them; for keys, of all operations. */
 static const char *const algorithms_kept[] = {
-    /* digests: of handshakes, certificates, OCSP */
+    /* digests: of handshakes and certificates */
     "SHA1",
     "SHA2-224",
     "SHA2-256",
@@ -36,13 +36,11 @@ static const char *const algorithms_kept[] = {
     "SHA3-256",
     "SHA3-384",
     "SHA3-512",
-    /* ciphers: of records, our tickets, the random numbers */
+    /* ciphers: of records, and of our tickets */
     "AES-256-GCM",
     "AES-128-GCM",
     "ChaCha20-Poly1305",
     "AES-256-CBC",
-    "AES-256-CTR",
-    "AES-256-ECB",
     /* derivation, authentication, random numbers */
     "HMAC",
     "HKDF",
@@ -61,14 +59,13 @@ static const char *const algorithms_kept[] = {
     "ED25519",
     "ED448",
     "DH",
-    /* what keys are written as */
-    "DER",
 };
 
+/* Without OSSL_OP_ASYM_CIPHER: no key is transported by RSA. */
 static const int algorithms_operations[] = {
-    OSSL_OP_DIGEST,	 OSSL_OP_CIPHER,  OSSL_OP_MAC,	   OSSL_OP_KDF,
-    OSSL_OP_RAND,	 OSSL_OP_KEYMGMT, OSSL_OP_KEYEXCH, OSSL_OP_SIGNATURE,
-    OSSL_OP_ASYM_CIPHER, OSSL_OP_ENCODER, OSSL_OP_DECODER,
+    OSSL_OP_DIGEST,  OSSL_OP_CIPHER,  OSSL_OP_MAC,     OSSL_OP_KDF,
+    OSSL_OP_RAND,    OSSL_OP_KEYMGMT, OSSL_OP_KEYEXCH, OSSL_OP_SIGNATURE,
+    OSSL_OP_ENCODER, OSSL_OP_DECODER,
 };
 
 static struct {
@@ -158,23 +155,32 @@ algorithms_provider_init(const OSSL_CORE_HANDLE *core UNUSED,
 	return 1;
 }
 
+struct algorithms_in_use {
+	int normal, others;
+};
+
 static int
-algorithms_count_other(OSSL_PROVIDER *p, void *others)
+algorithms_count(OSSL_PROVIDER *p, void *arg)
 {
-	*(int *)others += strcmp(OSSL_PROVIDER_get0_name(p), "default") != 0;
+	struct algorithms_in_use *n = arg;
+
+	if (strcmp(OSSL_PROVIDER_get0_name(p), "default") == 0)
+		n->normal++;
+	else
+		n->others++;
 	return 1;
 }
 
-/* openssl.cnf may have the say about what is used. */
+/* openssl.cnf has not the say about what is used.  Where it names a provider
+ * that does not load, there is none, and it shall stay so. */
 static bool
-algorithms_are_chosen(OSSL_LIB_CTX *global)
+algorithms_are_usual(OSSL_LIB_CTX *global)
 {
-	int others = 0;
+	struct algorithms_in_use n = {0, 0};
 
-	return OSSL_PROVIDER_do_all(global, algorithms_count_other, &others) !=
-		   1 ||
-	       others > 0 ||
-	       EVP_default_properties_is_fips_enabled(global) == 1;
+	return OSSL_PROVIDER_do_all(global, algorithms_count, &n) == 1 &&
+	       n.normal == 1 && n.others == 0 &&
+	       EVP_default_properties_is_fips_enabled(global) == 0;
 }
 
 /* Those that certificates and signatures name by number are looked up among
@@ -198,14 +204,15 @@ algorithms_init(void)
 {
 	OSSL_LIB_CTX *global = OSSL_LIB_CTX_get0_global_default(), *ctx;
 
+	if (OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL) != 1)
+		return -EINVAL;
+	if (!algorithms_are_usual(global))
+		return 0;
 	if (OPENSSL_init_crypto(OPENSSL_INIT_NO_ADD_ALL_CIPHERS |
-				    OPENSSL_INIT_NO_ADD_ALL_DIGESTS |
-				    OPENSSL_INIT_LOAD_CONFIG,
+				    OPENSSL_INIT_NO_ADD_ALL_DIGESTS,
 				NULL) != 1 ||
 	    algorithms_old_names() != 0)
 		return -ENOMEM;
-	if (algorithms_are_chosen(global))
-		return 0;
 	algorithms.all = OSSL_PROVIDER_load(global, "default");
 	ctx = OSSL_LIB_CTX_new();
 	if (algorithms.all == NULL || ctx == NULL ||
@@ -215,5 +222,5 @@ algorithms_init(void)
 	    OSSL_PROVIDER_load(ctx, "relay") == NULL)
 		return -ENOMEM;
 	OSSL_LIB_CTX_set0_default(ctx);
-	return 0;
+	return OSSL_LIB_CTX_set0_default(NULL) == ctx ? 0 : -ENOMEM;
 }

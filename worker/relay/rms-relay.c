@@ -11,6 +11,7 @@
 #include <event2/event.h>
 #include <malloc.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -519,11 +520,15 @@ static const struct child_ops relay_ops = {
 int
 main(int argc, char **argv)
 {
-	int status;
+	int status, r;
 
 	tlsmem_init();
-	if (algorithms_init() != 0)
-		die(EX_OSERR, "OpenSSL has no memory");
+	r = algorithms_init();
+	if (r == -EINVAL)
+		die(EX_CONFIG, "OpenSSL refuses its openssl.cnf, mend that: %s",
+		    ERR_reason_error_string(ERR_peek_error()));
+	if (r != 0)
+		die(EX_OSERR, "OpenSSL cannot be set up: no memory");
 	status = child_main(ROLE_RELAY, argc, argv, &relay_ops);
 
 	if (relay.alog != NULL)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -17,6 +18,7 @@
 #include <openssl/x509.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -275,6 +277,8 @@ the_rest_is_not_there(void)
 			return ciphers[i];
 	if (has_digest("MD5") || has_digest("RIPEMD160"))
 		return "a digest";
+	if (EVP_ASYM_CIPHER_fetch(NULL, "RSA", NULL) != NULL)
+		return "key transport";
 	kdf = EVP_KDF_fetch(NULL, "PBKDF2", NULL);
 	if (kdf != NULL)
 		return "a KDF";
@@ -327,6 +331,60 @@ test_fips_is_not_gone_around(void **state)
 	assert_well(fips_stays);
 }
 
+/* With this as openssl.cnf. */
+static int
+init_with(const char *conf, size_t len)
+{
+	char path[] = "/tmp/test_algorithms.XXXXXX";
+	int fd = mkstemp(path), r;
+
+	if (fd < 0 || write(fd, conf, len) != (ssize_t)len ||
+	    setenv("OPENSSL_CONF", path, 1) != 0)
+		abort();
+	r = algorithms_init();
+	close(fd);
+	unlink(path);
+	return r;
+}
+
+/* OpenSSL then has nothing at all, and ours shall not be more. */
+static const char *
+absent_provider_stays(void)
+{
+	static const char conf[] = "openssl_conf = a\n[a]\nproviders = b\n"
+				   "[b]\nnowhere = c\n[c]\nactivate = 1\n";
+	int r = init_with(conf, sizeof(conf) - 1);
+
+	if (r != 0)
+		return "not set up";
+	return has_cipher("AES-256-GCM") ? "what was not chosen is there"
+					 : NULL;
+}
+
+static void
+test_a_provider_that_does_not_load_is_not_replaced(void **state)
+{
+	(void)state;
+	assert_well(absent_provider_stays);
+}
+
+static const char *
+bad_configuration_is_told(void)
+{
+	static const char conf[] = "openssl_conf = a\nconfig_diagnostics = 1\n"
+				   "[a]\nno_such_module = b\n[b]\n";
+	int r = init_with(conf, sizeof(conf) - 1);
+
+	return r == -EINVAL && ERR_peek_error() != 0 ? NULL : "not told";
+}
+
+static void
+test_a_bad_configuration_is_told(void **state)
+{
+	(void)state;
+	assert_well(bad_configuration_is_told);
+}
+
 int
 main(void)
 {
@@ -336,6 +394,9 @@ main(void)
 	    cmocka_unit_test(test_the_rest_is_not_there),
 	    cmocka_unit_test(test_providers_of_the_host_stay),
 	    cmocka_unit_test(test_fips_is_not_gone_around),
+	    cmocka_unit_test(
+		test_a_provider_that_does_not_load_is_not_replaced),
+	    cmocka_unit_test(test_a_bad_configuration_is_told),
 	};
 
 	return cmocka_run_group_tests_name("algorithms", tests, NULL, NULL);
