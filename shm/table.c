@@ -94,14 +94,17 @@ table_check_head(const struct table_head *h, size_t size)
 	return NULL;
 }
 
-/* False when no entry has this key; true says nothing. */
-static bool
-table_may_have(const struct table *t, enum subject_kind kind, const void *key,
-	       size_t len)
+static uint32_t
+table_bit(const struct table *t, enum subject_kind kind, const void *key,
+	  size_t len)
 {
-	uint32_t bit =
-	    table_filter_bit(&t->head->key, t->head->nslots, kind, key, len);
+	return table_filter_bit(&t->head->key, t->head->nslots, kind, key, len);
+}
 
+/* False when no entry has a key of this bit; true says nothing. */
+static bool
+table_bit_set(const struct table *t, uint32_t bit)
+{
 	return (t->filter[bit / 8] >> bit % 8 & 1) != 0;
 }
 
@@ -121,7 +124,8 @@ table_check_body(const struct table *t)
 		table_entry(t, i, &in);
 		if (!table_in_valid(&in))
 			return "table entry that is not one";
-		if (!table_may_have(t, in.kind, in.key.p, in.key.len))
+		if (!table_bit_set(t,
+				   table_bit(t, in.kind, in.key.p, in.key.len)))
 			return "table entry that the filter leaves out";
 	}
 	for (uint32_t i = 0; i < t->head->nslots; i++) {
@@ -226,7 +230,7 @@ table_find(const struct table *t, enum subject_kind kind, const void *key,
 	uint32_t mask = t->head->nslots - 1, s;
 	uint64_t h;
 
-	if (!table_may_have(t, kind, key, len))
+	if (!table_bit_set(t, table_bit(t, kind, key, len)))
 		return 0;
 	h = table_hash(&t->head->key, kind, key, len);
 	s = (uint32_t)h & mask;
@@ -288,6 +292,38 @@ table_match_issued(const struct table *t, const struct identity *id,
 				true);
 }
 
+/* SIDs whose bits are asked for at once, so that the memory of one is waited
+ * for while the others' come. */
+#define TABLE_AT_ONCE 32
+
+static void
+table_match_sids(const struct table *t, const struct identity *id,
+		 struct table_matches *ms)
+{
+	uint32_t bit[TABLE_AT_ONCE];
+	size_t n;
+
+	BUG_ON(id->nsids > IDENTITY_SIDS_MAX);
+	for (size_t at = 0; at < id->nsids; at += n) {
+		const struct identity_sid *sid = id->sids + at;
+
+		n = MIN(id->nsids - at, (size_t)TABLE_AT_ONCE);
+		for (size_t i = 0; i < n; i++) {
+			bit[i] =
+			    table_bit(t, SUBJECT_SID, sid[i].bytes, sid[i].len);
+			__builtin_prefetch(&t->filter[bit[i] / 8]);
+		}
+		for (size_t i = 0; i < n; i++) {
+			if (!table_bit_set(t, bit[i]))
+				continue;
+			table_match_add(ms,
+					table_find(t, SUBJECT_SID, sid[i].bytes,
+						   sid[i].len),
+					at + i + 1, sid[i].source == SID_USER);
+		}
+	}
+}
+
 static void
 table_collect(const struct table *t, const struct identity *id,
 	      struct table_matches *ms)
@@ -304,12 +340,7 @@ table_collect(const struct table *t, const struct identity *id,
 		    0, true);
 	if (id->mech == MECH_CERT)
 		table_match_issued(t, id, ms);
-	BUG_ON(id->nsids > IDENTITY_SIDS_MAX);
-	for (size_t i = 0; i < id->nsids; i++)
-		table_match_add(ms,
-				table_find(t, SUBJECT_SID, id->sids[i].bytes,
-					   id->sids[i].len),
-				i + 1, id->sids[i].source == SID_USER);
+	table_match_sids(t, id, ms);
 }
 
 /* Does a decide rather than b?  The rule of table_decide(). */

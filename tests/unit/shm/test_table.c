@@ -376,6 +376,7 @@ a_hundred_thousand_entries(void **state)
 static void
 every_sid_of_the_largest_identity_may_match(void **state)
 {
+	static struct table_matching m[IDENTITY_SIDS_MAX + 1];
 	struct table_in *in = calloc(IDENTITY_SIDS_MAX + 1, sizeof(*in));
 	struct table *t;
 
@@ -396,6 +397,13 @@ every_sid_of_the_largest_identity_may_match(void **state)
 	assert_int_equal(decide(t).matches, IDENTITY_SIDS_MAX + 1);
 	assert_int_equal(decide(t).entry, 99999);
 	assert_int_equal(decide(t).other, 1);
+	assert_int_equal(table_matching(t, &who.id, NOW, m, ARRAY_LEN(m)),
+			 ARRAY_LEN(m));
+	assert_int_equal(m[0].by, TABLE_BY_PRINCIPAL);
+	for (uint32_t i = 0; i < IDENTITY_SIDS_MAX; i++) {
+		assert_int_equal(m[i + 1].entry.id, i + 1);
+		assert_int_equal(m[i + 1].by, i);
+	}
 	table_unmap(&t);
 	free(in);
 }
