@@ -6,7 +6,10 @@
 # every request has to bring a token.
 set -eu
 case ${1:-} in
-version) apache2 -v | sed -n 's/^Server version: \([^ ]*\).*/\1/p'; exit ;;
+version)
+	echo "$(apache2 -v | sed -n 's/^Server version: \([^ ]*\).*/\1/p') with" \
+		"mod_auth_gssapi $(dpkg-query -f '${Version}' -W libapache2-mod-auth-gssapi)"
+	exit ;;
 caps) echo tls ec plain log workers gss; exit ;;
 start) ;;
 *) echo "usage: apache.sh version|caps|start" >&2; exit 2 ;;

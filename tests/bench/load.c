@@ -51,7 +51,7 @@
 #define OPENING_S	300  /* for all of them */
 #define ERRORS_MAX	1000 /* then it is no measurement */
 #define ERRORS_TOLD	5
-#define LATENCY_SLOTS	262144 /* of 1 us */
+#define LATENCY_SLOTS	1048576 /* of 1 us; the last is for all longer ones */
 #define LATENCY_SLOT_NS 1000
 #define WAIT_NS		50000000
 #define HEAD_MAX	8192 /* of a reply */
@@ -493,17 +493,23 @@ count_begin(void)
 }
 
 static int
+count_tell(uint64_t done, double seconds)
+{
+	printf("requests=%llu errors=%llu resumed=%llu seconds=%.4f "
+	       "p50_us=%.0f p99_us=%.0f p999_us=%.0f\n",
+	       (unsigned long long)done, (unsigned long long)load.errors,
+	       (unsigned long long)load.resumed, seconds, latency_us(0.5),
+	       latency_us(0.99), latency_us(0.999));
+	return load.errors == 0 ? 0 : 1;
+}
+
+static int
 count_end(uint64_t begin)
 {
 	double seconds = (double)(now_ns() - begin) / 1e9;
 
 	say("end");
-	printf("requests=%llu errors=%llu resumed=%llu seconds=%.4f "
-	       "p50_us=%.0f p99_us=%.0f p999_us=%.0f\n",
-	       (unsigned long long)load.done, (unsigned long long)load.errors,
-	       (unsigned long long)load.resumed, seconds, latency_us(0.5),
-	       latency_us(0.99), latency_us(0.999));
-	return load.errors == 0 ? 0 : 1;
+	return count_tell(load.done, seconds);
 }
 
 static bool
@@ -548,14 +554,14 @@ open_all(void)
 	}
 }
 
-/* Sends what is due, as far as there is a connection for it; returns how long
- * to wait for the next one. */
+/* Sends what is due before last, as far as there is a connection for it;
+ * returns how long to wait for the next one. */
 static uint64_t
-send_due(uint64_t *due, uint64_t interval)
+send_due(uint64_t *due, uint64_t interval, uint64_t last)
 {
 	uint64_t now = now_ns();
 
-	while (*due <= now && load.nfree > 0) {
+	while (*due <= now && *due < last && load.nfree > 0) {
 		struct conn *c = load.free[--load.nfree];
 
 		if (c->state != CONN_REST)
@@ -572,6 +578,8 @@ static int
 run_rate(void)
 {
 	uint64_t interval = (uint64_t)(1e9 / opt.rate), due, begin, end;
+	uint64_t done, missing;
+	double seconds;
 
 	load.free = calloc(opt.nconns + ERRORS_MAX, sizeof(*load.free));
 	if (load.free == NULL)
@@ -580,13 +588,25 @@ run_rate(void)
 	due = now_ns() + interval;
 	begin = due + (uint64_t)(opt.warm * 1e9);
 	while (now_ns() < begin)
-		load_wait(send_due(&due, interval));
+		load_wait(send_due(&due, interval, begin));
 	begin = now_ns();
 	end = begin + (uint64_t)(opt.seconds * 1e9);
 	count_begin();
 	while (!enough(now_ns(), end))
-		load_wait(send_due(&due, interval));
-	return count_end(begin);
+		load_wait(send_due(&due, interval, end));
+	say("end");
+	seconds = (double)(now_ns() - begin) / 1e9;
+	done = load.done;
+	/* The slowest are the last: those that were due in time and are not
+	 * answered yet count too. */
+	while (now_ns() < end + NS_PER_S &&
+	       (due < end || load.resting < opt.nconns))
+		load_wait(send_due(&due, interval, end));
+	missing = opt.nconns - load.resting;
+	missing += due < end ? (end - due) / interval + 1 : 0;
+	load.latency[LATENCY_SLOTS - 1] += (uint32_t)missing;
+	load.done += missing;
+	return count_tell(done, seconds);
 }
 
 static int

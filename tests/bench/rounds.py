@@ -6,7 +6,7 @@ import resource
 import time
 
 import measure
-from procs import LabError, interrupts
+from procs import LabError, interrupts, run
 from world import DIRECT
 
 NOISE = 0.08        # share of the machine that others may use in a calm run
@@ -66,7 +66,7 @@ class Rounds:
         self.world, self.rounds, self.seconds = world, rounds, seconds
         self.quiet = measure.Quiet(NOISE, wait_s)
 
-    def _calmly(self, name, arguments, how):
+    def calmly(self, name, arguments, how):
         """A run at a quiet moment; the calmest of a few when it was not."""
         best = None
         for _ in range(1 + REPEATS):
@@ -81,29 +81,45 @@ class Rounds:
 
     def of(self, title, loads, told_of, **how):
         """loads: {peer: arguments}.  The results {peer: [one a round]}; what
-        told_of makes of each is printed."""
+        told_of makes of each is printed.  For each round that was not calm
+        there is another, up to half as many again."""
         names = list(loads)
         results = {name: [] for name in names}
         for name in names:  # what the first of a kind costs is nobody's figure
             load_once(self.world, name, 0.3, loads[name], **how)
-        for number in range(self.rounds):
+        calm_ones, most = 0, self.rounds + self.rounds // 2
+        for number in range(most):
+            if calm_ones == self.rounds:
+                break
             start = number // 2 % len(names)
             order = names[start:] + names[:start]
             for name in order[::-1] if number % 2 else order:
-                result = self._calmly(name, loads[name], how)
+                result = self.calmly(name, loads[name], how)
                 results[name].append(result)
                 note = f"  (others used {result['noise']:.0%})" \
                     if result["noise"] >= NOISE else ""
                 print(f"{title:15} {number + 1:2} {name:18} {told_of(result)}{note}", flush=True)
+            calm_ones += all(rows[-1]["noise"] < NOISE for rows in results.values())
         return results
 
+    def program(self, command, env=None):
+        """What a program that only computes tells, started at a quiet moment,
+        and what share of the machine others used meanwhile."""
+        self.quiet.wait()
+        start = time.monotonic(), measure.machine_s(), \
+            measure.cpu_s(self.world.others()) + used_by_us()
+        result = told(run(command, env=env))
+        foreign = measure.machine_s() - start[1] - \
+            (measure.cpu_s(self.world.others()) + used_by_us() - start[2])
+        result["noise"] = max(0.0, foreign) / (time.monotonic() - start[0]) / os.cpu_count()
+        return result
 
-def calm(results):
+
+def calm(results, wanted):
     """({peer: results}, rounds left out): rounds in which a run was not calm
-    are left out as long as half of them remain."""
+    are left out as long as half of those wanted remain."""
     spoilt = {i for rows in results.values() for i, r in enumerate(rows) if r["noise"] >= NOISE}
-    rounds = len(next(iter(results.values())))
-    if len(spoilt) > rounds // 2:
+    if 2 * (len(next(iter(results.values()))) - len(spoilt)) < wanted:
         return results, spoilt, False
     return {name: [None if i in spoilt else r for i, r in enumerate(rows)]
             for name, rows in results.items()}, spoilt, True

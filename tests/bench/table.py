@@ -1,6 +1,7 @@
 """Figures of a benchmark: medians, spreads, ratios; as a table, TSV, JSON."""
 
 import json
+import math
 import statistics
 
 from scenarios import OURS
@@ -17,15 +18,21 @@ class Figure:
     def peers(self):
         return [p for p in self.values if p != OURS]
 
+    def rounds(self, peer):
+        return [v for v in self.values.get(peer, ()) if v is not None]
+
     def median(self, peer):
-        rounds = [v for v in self.values.get(peer, ()) if v is not None]
+        rounds = self.rounds(peer)
         return statistics.median(rounds) if rounds else None
 
-    def ratio(self, peer):
-        """Ours to the peer's: the median of the ratios within each round, so
-        that what a round suffered both have suffered."""
+    def ratios(self, peer):
+        """Ours to the peer's within each round, so that what a round suffered
+        both have suffered."""
         pairs = zip(self.values.get(OURS, ()), self.values.get(peer, ()))
-        ratios = [ours / theirs for ours, theirs in pairs if ours is not None and theirs]
+        return [ours / theirs for ours, theirs in pairs if ours is not None and theirs]
+
+    def ratio(self, peer):
+        ratios = self.ratios(peer)
         return statistics.median(ratios) if ratios else None
 
     def best(self, peers):
@@ -48,7 +55,7 @@ class Figure:
 
     def text(self, peer):
         """The median, and the spread where there is more than one round."""
-        rounds = [v for v in self.values.get(peer, ()) if v is not None]
+        rounds = self.rounds(peer)
         if not rounds:
             return "-"
         text = f"{statistics.median(rounds):.{self.digits}f}"
@@ -57,20 +64,39 @@ class Figure:
         return text
 
 
+def interval(values):
+    """(from, to) that hold the median of such values with 95 % and more
+    (the sign test's, of the order of the values alone); None: too few."""
+    n, low = len(values), 0
+    while 2 * sum(math.comb(n, k) for k in range(low + 1)) <= 0.05 * 2 ** n:
+        low += 1
+    values = sorted(values)
+    return (values[low - 1], values[n - low]) if low else None
+
+
+def _within(found, digits=2):
+    return f" [{found[0]:.{digits}f}-{found[1]:.{digits}f}]" if found else ""
+
+
 def _number(value, digits):
     return "" if value is None else f"{value:.{digits}f}"
 
 
 def verdicts(figure):
-    """One text a target: what is demanded, what is reached."""
+    """One text a target: what is demanded, what is reached, whether the
+    median meets it and whether the rounds leave that open."""
     found = []
     for target in figure.targets:
         judged = figure.judge(target)
         if judged is None:
             continue
         peer, reached, met = judged
-        what = f"{reached:.2f} x {peer}" if peer else ""
-        found.append((target.text(), what, "met" if met else "MISSED"))
+        around = interval(figure.ratios(peer) if peer else figure.rounds(OURS))
+        what = f"{reached:.2f}{_within(around)} x {peer}" if peer else ""
+        word = "met" if met else "MISSED"
+        if around and around[0] < target.limit < around[1]:
+            word += ", not surely"
+        found.append((target.text(), what, word))
     return found
 
 
@@ -80,10 +106,10 @@ def show(figures):
         print(f"\n{f.title}")
         for peer in f.values:
             ratio = "" if peer == OURS or OURS not in f.values else \
-                f"  ours {_number(f.ratio(peer), 2) or '-'} x"
+                f"  ours {_number(f.ratio(peer), 2) or '-'}{_within(interval(f.ratios(peer)))} x"
             print(f"    {peer:18} {f.text(peer):>26}{ratio}")
         for demanded, reached, met in verdicts(f):
-            print(f"    target {demanded:30} {reached:22} {met}")
+            print(f"    target {demanded:26} {reached:32} {met}")
 
 
 def rows(figures):

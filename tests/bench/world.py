@@ -203,6 +203,17 @@ class World:
                     raise LabError(f"{name} does not relay: {error}\n{peer.tail()}") from None
                 time.sleep(0.2)
 
+    @contextmanager
+    def known_as(self, name, others):
+        """A relay under further names: one relay, several loads."""
+        for other in others:
+            self.peers[other] = self.peers[name]
+        try:
+            yield
+        finally:
+            for other in others:
+                del self.peers[other]
+
     # ---- load ----
 
     def load_command(self, name, *args, ec=False, anonymous=False):
@@ -239,7 +250,9 @@ class World:
 
     def others(self):
         """The processes of ours that are not the load."""
-        found = self.upstream.pids() + [self.kdc_process.pid]
+        found = []
+        if self.upstream is not None:
+            found += self.upstream.pids() + [self.kdc_process.pid]
         for peer in self.peers.values():
             found += peer.pids()
         return found
@@ -262,15 +275,19 @@ class World:
     def stop_peer(self, name):
         self.peers.pop(name).stop()
 
+    def stop_services(self):
+        """What the relays go to, so that they are alone on the machine."""
+        if self.upstream is not None:
+            self.upstream.stop()
+        if self.kdc_process is not None:
+            self.kdc_process.stop()
+        self.upstream = self.kdc_process = None
+
     def stop(self):
         with interrupts.ignored():
             for name in list(self.peers):
                 self.stop_peer(name)
-            if self.upstream is not None:
-                self.upstream.stop()
-            if self.kdc_process is not None:
-                self.kdc_process.stop()
-            self.upstream = self.kdc_process = None
+            self.stop_services()
 
 
 def _private(path, flags):

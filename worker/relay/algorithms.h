@@ -15,7 +15,8 @@
 /*
  * Before OpenSSL is used for anything but tlsmem_init().  Reads openssl.cnf.
  * Where that chooses providers or demands FIPS, all is left as it is; other
- * properties and its random numbers are not taken over.
+ * properties and its random numbers are not taken over.  For the calling
+ * thread: a relay has no other.
  *
  * 0; -EINVAL: openssl.cnf is refused, OpenSSL's queue of errors says why;
  * -ENOMEM.  After an error OpenSSL cannot be used.

@@ -524,9 +524,12 @@ main(int argc, char **argv)
 
 	tlsmem_init();
 	r = algorithms_init();
-	if (r == -EINVAL)
+	if (r == -EINVAL) {
+		const char *why = ERR_reason_error_string(ERR_peek_error());
+
 		die(EX_CONFIG, "OpenSSL refuses its openssl.cnf, mend that: %s",
-		    ERR_reason_error_string(ERR_peek_error()));
+		    why != NULL ? why : "it does not say why");
+	}
 	if (r != 0)
 		die(EX_OSERR, "OpenSSL cannot be set up: no memory");
 	status = child_main(ROLE_RELAY, argc, argv, &relay_ops);
