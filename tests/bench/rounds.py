@@ -116,13 +116,12 @@ class Rounds:
 
 
 def calm(results, wanted):
-    """({peer: results}, rounds left out): rounds in which a run was not calm
-    are left out as long as half of those wanted remain."""
-    spoilt = {i for rows in results.values() for i, r in enumerate(rows) if r["noise"] >= NOISE}
-    if 2 * (len(next(iter(results.values()))) - len(spoilt)) < wanted:
-        return results, spoilt, False
-    return {name: [None if i in spoilt else r for i, r in enumerate(rows)]
-            for name, rows in results.items()}, spoilt, True
+    """({peer: results of the calmest rounds, as many as wanted}, how many of
+    these were not calm)"""
+    noise = [max(r["noise"] for r in rows) for rows in zip(*results.values())]
+    kept = sorted(sorted(range(len(noise)), key=lambda i: noise[i])[:wanted])
+    return {name: [rows[i] for i in kept] for name, rows in results.items()}, \
+        sum(noise[i] >= NOISE for i in kept)
 
 
 def value(results, of):

@@ -4,7 +4,7 @@ import json
 import math
 import statistics
 
-from scenarios import OURS
+from scenarios import OURS, Target
 
 
 class Figure:
@@ -130,6 +130,39 @@ def rows(figures):
             yield [f.title, ours, "-", "", "", "", ""]
 
 
+def json_path(path):
+    return path.removesuffix(".tsv") + ".json"
+
+
+def load(path):
+    """(facts, figures) that write() wrote."""
+    with open(path, encoding="ascii") as file:
+        facts = json.load(file)
+    return facts, [Figure(f["name"], f["title"], f["values"],
+                          [Target(t["limit"], tuple(t["peers"]), t["more"]) for t in f["targets"]],
+                          f["digits"], f["more"]) for f in facts.pop("figures")]
+
+
+def add(figures, facts, path):
+    """The figures of an earlier run with these rounds added; facts become
+    those of the earlier run, and tell of this one."""
+    earlier, found = load(json_path(path))
+    new = {f.name: f for f in figures}
+    for f in found:
+        more = new.pop(f.name, None)
+        if more is not None:  # a round stays a round, whoever was in it
+            none, none_more = ([None] * max(map(len, values.values()))
+                               for values in (f.values, more.values))
+            f.values = {p: f.values.get(p, none) + more.values.get(p, none_more)
+                        for p in {**f.values, **more.values}}
+    told = {key: facts[key] for key in ("date", "commit", "rounds", "seconds")}
+    told["scenarios"] = sorted({f.name for f in figures})
+    disturbed = earlier["disturbed"] + facts["disturbed"]
+    facts.clear()
+    facts.update(earlier, disturbed=disturbed, added=[*earlier.get("added", ()), told])
+    return found + list(new.values())
+
+
 def write(figures, facts, path):
     """path is the TSV; beside it, with .json for its end, every value of every
     round for document.py."""
@@ -137,7 +170,7 @@ def write(figures, facts, path):
         print("figure", "ours", "peer", "theirs", "ratio", "target", "met", sep="\t", file=out)
         for row in rows(figures):
             print(*row, sep="\t", file=out)
-    with open(path.removesuffix(".tsv") + ".json", "w", encoding="ascii") as out:
+    with open(json_path(path), "w", encoding="ascii") as out:
         json.dump(dict(facts, figures=[{
             "name": f.name, "title": f.title, "digits": f.digits, "more": f.more,
             "values": f.values, "targets": [vars(t) for t in f.targets],
