@@ -373,6 +373,47 @@ a_hundred_thousand_entries(void **state)
 	free(key);
 }
 
+static uint32_t
+bit_of_rid(const struct hash_key *key, uint32_t rid)
+{
+	char text[64];
+	uint8_t b[SID_BYTES_MAX];
+
+	snprintf(text, sizeof(text), "S-1-5-21-11-22-682003330-%u", rid);
+	assert_int_equal(sid_parse(slice_of(text), b), 28);
+	return table_filter_bit(key, 262144, SUBJECT_SID, b, 28);
+}
+
+/* RIDs that follow each other: with the first key they fell upon each other
+ * when the filter multiplied once only. */
+static void
+groups_of_one_domain_share_few_bits(void **state)
+{
+	struct hash_key keys[4] = {
+	    {UINT64_C(0x55461fde64ae2224), UINT64_C(0x460705599be75da3)}};
+
+	(void)state;
+	for (size_t i = 1; i < ARRAY_LEN(keys); i++)
+		hash_key_new(&keys[i]);
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		uint8_t *filter = calloc(262144, 1);
+		unsigned shared = 0;
+
+		for (uint32_t rid = 1000; rid < 1000 + MANY; rid++) {
+			uint32_t bit = bit_of_rid(&keys[i], rid);
+
+			filter[bit / 8] |= (uint8_t)(1U << bit % 8);
+		}
+		for (uint32_t rid = 1000 + MANY; rid < 11000 + MANY; rid++) {
+			uint32_t bit = bit_of_rid(&keys[i], rid);
+
+			shared += filter[bit / 8] >> bit % 8 & 1;
+		}
+		assert_in_range(shared, 100, 800); /* 1 in 21 is to be had */
+		free(filter);
+	}
+}
+
 static void
 every_sid_of_the_largest_identity_may_match(void **state)
 {
@@ -449,6 +490,7 @@ main(void)
 	    cmocka_unit_test(a_sid_seen_as_user_and_group_counts_as_user),
 	    cmocka_unit_test(an_expired_entry_does_not_count),
 	    cmocka_unit_test(a_hundred_thousand_entries),
+	    cmocka_unit_test(groups_of_one_domain_share_few_bits),
 	    cmocka_unit_test(every_sid_of_the_largest_identity_may_match),
 	    cmocka_unit_test(roles_have_names_both_ways),
 	};
