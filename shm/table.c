@@ -312,7 +312,8 @@ table_match_sids(const struct table *t, const struct identity *id,
 			bit[i] =
 			    table_bit(t, SUBJECT_SID, sid[i].bytes, sid[i].len);
 			__builtin_prefetch(&t->filter[bit[i] / 8]);
-			__builtin_prefetch(sid + i + TABLE_AT_ONCE);
+			if (at + n + i < id->nsids)
+				__builtin_prefetch(sid + n + i);
 		}
 		for (size_t i = 0; i < n; i++) {
 			if (!table_bit_set(t, bit[i]))

@@ -26,7 +26,8 @@
 #include "shm/table.h"
 
 #define TABLE_MAGIC UINT64_C(0x656c626174736d72) /* "rmstable" */
-/* Changes with every change of the structs below. */
+/* Changes with every change of the structs below, of table_hash() and of
+ * table_filter_bit(). */
 #define TABLE_LAYOUT UINT64_C(0x7461626c65000003)
 
 struct table_head {

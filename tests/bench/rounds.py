@@ -102,13 +102,13 @@ class Rounds:
             calm_ones += all(rows[-1]["noise"] < NOISE for rows in results.values())
         return results
 
-    def program(self, command, env=None):
+    def program(self, command):
         """What a program that only computes tells, started at a quiet moment,
         and what share of the machine others used meanwhile."""
         self.quiet.wait()
         start = time.monotonic(), measure.machine_s(), \
             measure.cpu_s(self.world.others()) + used_by_us()
-        result = told(run(command, env=env))
+        result = told(run(command))
         foreign = measure.machine_s() - start[1] - \
             (measure.cpu_s(self.world.others()) + used_by_us() - start[2])
         result["noise"] = max(0.0, foreign) / (time.monotonic() - start[0]) / os.cpu_count()
